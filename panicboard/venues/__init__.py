@@ -1,0 +1,1 @@
+"""Venue adapters: four APIs behind one set of words."""

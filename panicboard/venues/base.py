@@ -1,0 +1,243 @@
+"""What the acts know of a venue: orders, order families, and the calls every adapter offers.
+
+This package knows no Django model, no task and no template, so it runs in a plain shell.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import ClassVar, Protocol
+
+
+class OrderState(StrEnum):
+    """An order's state in our words; `Order.venue_status` keeps the venue's."""
+
+    OPEN = "open"
+    CANCELLED = "cancelled"
+    FILLED = "filled"
+    EXPIRED = "expired"
+    REJECTED = "rejected"
+
+    @property
+    def is_open(self) -> bool:
+        return self is OrderState.OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A book of a venue that needs its own calls, and what those calls cost in the venue's limit."""
+
+    slug: str
+    label: str
+    conditional: bool
+    cancel_weight: int
+    list_symbol_weight: int
+    list_all_weight: int
+    query_weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One limit of a venue: `amount` of weight (or calls) each `window_s`, counted per address or per key."""
+
+    pool: str
+    per: str  # "address" or "key"
+    amount: int
+    window_s: int = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One order as a venue reported it. Ids are strings (many are above 2**53), amounts Decimal, times aware."""
+
+    family: str
+    symbol: str
+    venue_order_id: str
+    client_order_id: str
+    state: OrderState
+    venue_status: str
+    side: str
+    order_type: str
+    quantity: Decimal
+    filled: Decimal
+    price: Decimal | None = None
+    trigger_price: Decimal | None = None
+    protective: bool = False  # reduce-only or close-position: its loss can leave a position unguarded
+    list_id: str = ""  # the order list (OCO) it is a leg of
+    successor_id: str = ""  # venue order id of the ordinary order that a triggered conditional one became
+    placed_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BookSymbol:
+    """A symbol in one book: the unit in which orders are known, cancelled and listed."""
+
+    family: str
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class MassCancel:
+    """One mass cancel call: the family, and the symbol or underlying it names (None: the whole account)."""
+
+    family: str
+    target: str | None
+    weight: int
+    by_underlying: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One listing of open orders: the family, and the symbol it names (None: every symbol)."""
+
+    family: str
+    symbol: str | None
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRef:
+    """An order by its ids. Adapters send the venue's id where it is known, else the client's."""
+
+    family: str
+    symbol: str
+    venue_order_id: str
+    client_order_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelResult:
+    """What the venue said to the cancel of one order: accepted, or refused with its code and text."""
+
+    ref: OrderRef
+    accepted: bool
+    not_found: bool = False
+    code: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VenueCountdown:
+    """A countdown as the venue itself reports it."""
+
+    scope: str  # symbol or underlying
+    countdown_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Whether this key may trade, as far as the venue tells."""
+
+    can_trade: bool
+    detail: str = ""
+
+
+class Budget(Protocol):
+    """Who may spend how much of a venue's limit. One object speaks for one account and one class of work."""
+
+    def spend(self, limit: Limit, weight: int) -> None:
+        """Take `weight` from the pool now, or raise BudgetSpent naming how long until it is there."""
+
+    def observe(self, limit: Limit, used: int) -> None:
+        """Hear what the venue says is used of the current clock minute (its header)."""
+
+    def block(self, limit: Limit, retry_after_ms: int) -> None:
+        """Hear that the venue refuses everything of this pool for a while (429, 418)."""
+
+
+class Unlimited:
+    """A budget that never refuses: for a plain shell and for tests of something else."""
+
+    def spend(self, limit: Limit, weight: int) -> None: ...
+
+    def observe(self, limit: Limit, used: int) -> None: ...
+
+    def block(self, limit: Limit, retry_after_ms: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An account's key at its venue. `repr` leaves the secret out."""
+
+    api_key: str = field(repr=False)
+    secret: str = field(repr=False)
+    key_type: str = "hmac"  # "hmac", "rsa" or "ed25519"
+
+
+class VenueAdapter(ABC):
+    """One account at one venue. Each method below is one venue call, unless it says otherwise.
+
+    Every method raises the errors of `venues.errors`; none returns a guess.
+    """
+
+    slug: ClassVar[str]
+    label: ClassVar[str]
+    #: In the order in which a reading lists them: an order that triggers moves from a conditional book
+    #: to an ordinary one, so the conditional book is always read first.
+    families: ClassVar[tuple[Family, ...]]
+    limits: ClassVar[tuple[Limit, ...]]
+    key_types: ClassVar[tuple[str, ...]]
+    has_countdown: ClassVar[bool] = False
+    #: Can the venue report its countdowns (`countdowns()`)?
+    has_countdown_read: ClassVar[bool] = False
+    #: Does one mass cancel reach every symbol of the account?
+    account_wide_cancel: ClassVar[bool] = False
+    #: How many orders one `cancel_orders` call takes.
+    cancel_batch_size: ClassVar[int] = 1
+
+    @classmethod
+    def family(cls, slug: str) -> Family:
+        return next(family for family in cls.families if family.slug == slug)
+
+    @classmethod
+    @abstractmethod
+    def mass_cancels(cls, symbols: Collection[BookSymbol]) -> list[MassCancel]:
+        """The calls that together cancel every order of every family on these symbols (no call is made)."""
+
+    @classmethod
+    @abstractmethod
+    def listings(cls, symbols: Collection[BookSymbol] | None) -> list[Listing]:
+        """The calls that read back these symbols, or with None every symbol, conditional books first (no call)."""
+
+    @abstractmethod
+    def sync_clock(self) -> int:
+        """Read the venue's clock and keep the offset. Returns the offset in ms (venue minus here)."""
+
+    @abstractmethod
+    def check_access(self) -> Access:
+        """Ask the venue whether this key is valid and may trade."""
+
+    @abstractmethod
+    def mass_cancel(self, call: MassCancel) -> tuple[Order, ...]:
+        """Make one mass cancel call. Returns the orders the venue names in its reply, if it names any.
+
+        A reply is an acknowledgement, never proof: only `open_orders` afterwards shows what is left.
+        """
+
+    @abstractmethod
+    def cancel_orders(self, family: str, symbol: str, refs: Sequence[OrderRef]) -> list[CancelResult]:
+        """Cancel up to `cancel_batch_size` orders of one family and symbol; one result each, in order."""
+
+    @abstractmethod
+    def open_orders(self, listing: Listing) -> list[Order]:
+        """The open orders of one listing, all pages of it. Raises rather than return a part."""
+
+    @abstractmethod
+    def order(self, ref: OrderRef) -> Order:
+        """One order's present state. Raises OrderNotFound when the venue does not know it."""
+
+    def history_weight(self, family: str) -> int | None:
+        """What `history` costs in this family, or None where the venue has no such call."""
+        return None
+
+    def history(self, family: str, symbol: str, since: datetime) -> list[Order]:
+        """Orders of one family and symbol placed since then, finished ones included."""
+        raise NotImplementedError(f"{self.label} has no order history for {family}")
+
+    def countdowns(self) -> list[VenueCountdown]:
+        """The countdowns the venue says are set (only where `has_countdown_read`)."""
+        raise NotImplementedError(f"{self.label} cannot report its countdowns")
