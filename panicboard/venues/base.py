@@ -51,7 +51,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One order as a venue reported it. Ids are strings (many are above 2**53), amounts Decimal, times aware."""
+    """One order as a venue reported it; ids are strings (many are above 2**53), times aware."""
 
     family: str
     symbol: str
@@ -201,7 +201,7 @@ class VenueAdapter(ABC):
     @classmethod
     @abstractmethod
     def listings(cls, symbols: Collection[BookSymbol] | None) -> list[Listing]:
-        """The calls that read back these symbols, or with None every symbol, conditional books first (no call)."""
+        """The calls that read back these symbols (None: every symbol), conditional books first. No call."""
 
     @abstractmethod
     def sync_clock(self) -> int:
