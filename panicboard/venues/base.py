@@ -91,6 +91,18 @@ class MassCancel:
 
 
 @dataclass(frozen=True, slots=True)
+class MassCancelReply:
+    """What a venue said to a mass cancel: orders it described, and ids it merely names as sent for cancelling.
+
+    Neither is an outcome. `orders` carry the states the venue gave; `requested_ids` are venue order ids
+    without any state (CoinSwitch names ids only).
+    """
+
+    orders: tuple[Order, ...] = ()
+    requested_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Listing:
     """One listing of open orders: the family, and the symbol it names (None: every symbol)."""
 
@@ -195,8 +207,12 @@ class VenueAdapter(ABC):
 
     @classmethod
     @abstractmethod
-    def mass_cancels(cls, symbols: Collection[BookSymbol]) -> list[MassCancel]:
-        """The calls that together cancel every order of every family on these symbols (no call is made)."""
+    def mass_cancels(cls, symbols: Collection[BookSymbol], *, whole_account: bool) -> list[MassCancel]:
+        """The calls that together cancel every order of every family on these symbols (no call is made).
+
+        `whole_account` says that the whole account is being swept: a venue with an account-wide call then
+        uses it, which reaches symbols nobody knows of. Without it no other symbol may be touched.
+        """
 
     @classmethod
     @abstractmethod
@@ -212,8 +228,8 @@ class VenueAdapter(ABC):
         """Ask the venue whether this key is valid and may trade."""
 
     @abstractmethod
-    def mass_cancel(self, call: MassCancel) -> tuple[Order, ...]:
-        """Make one mass cancel call. Returns the orders the venue names in its reply, if it names any.
+    def mass_cancel(self, call: MassCancel) -> MassCancelReply:
+        """Make one mass cancel call. Returns what the venue names in its reply, if it names anything.
 
         A reply is an acknowledgement, never proof: only `open_orders` afterwards shows what is left.
         """
