@@ -92,7 +92,7 @@ class MassCancel:
 
 @dataclass(frozen=True, slots=True)
 class MassCancelReply:
-    """What a venue said to a mass cancel: orders it described, and ids it merely names as sent for cancelling.
+    """What a venue said to a mass cancel: orders it described, and ids it names as sent for cancelling.
 
     Neither is an outcome. `orders` carry the states the venue gave; `requested_ids` are venue order ids
     without any state (CoinSwitch names ids only).
