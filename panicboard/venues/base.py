@@ -20,6 +20,9 @@ class OrderState(StrEnum):
     FILLED = "filled"
     EXPIRED = "expired"
     REJECTED = "rejected"
+    #: A conditional order that left its book because it triggered: neither filled nor cancelled. What
+    #: became of it is told by its ordinary order (`Order.successor_id`), which is followed instead.
+    TRIGGERED = "triggered"
 
     @property
     def is_open(self) -> bool:
@@ -28,7 +31,11 @@ class OrderState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A book of a venue that needs its own calls, and what those calls cost in the venue's limit."""
+    """A book of a venue that needs its own calls, and what those calls cost in the venue's limit.
+
+    `cancel_weight` is the most that one `cancel_orders` call costs, for up to `cancel_batch` orders of one
+    symbol; a mass cancel carries its own weight.
+    """
 
     slug: str
     label: str
@@ -37,6 +44,7 @@ class Family:
     list_symbol_weight: int
     list_all_weight: int
     query_weight: int
+    cancel_batch: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +149,14 @@ class VenueCountdown:
 
 
 @dataclass(frozen=True, slots=True)
+class HeartbeatReply:
+    """Which of the countdowns in one heartbeat the venue restarted, and which it left out (unprotected)."""
+
+    refreshed: tuple[str, ...]
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Access:
     """Whether this key may trade, as far as the venue tells."""
 
@@ -198,8 +214,13 @@ class VenueAdapter(ABC):
     has_countdown_read: ClassVar[bool] = False
     #: Does one mass cancel reach every symbol of the account?
     account_wide_cancel: ClassVar[bool] = False
-    #: How many orders one `cancel_orders` call takes.
-    cancel_batch_size: ClassVar[int] = 1
+
+    @abstractmethod
+    def __init__(self, base_url: str, credentials: Credentials, *, budget: Budget, account: str) -> None:
+        """Hold what the calls need; none is made. `account` is the name that log lines carry.
+
+        Raises CredentialsRejected when the secret is not a key of the stated type.
+        """
 
     @classmethod
     def family(cls, slug: str) -> Family:
@@ -236,7 +257,10 @@ class VenueAdapter(ABC):
 
     @abstractmethod
     def cancel_orders(self, family: str, symbol: str, refs: Sequence[OrderRef]) -> list[CancelResult]:
-        """Cancel up to `cancel_batch_size` orders of one family and symbol; one result each, in order."""
+        """Cancel up to `cancel_batch` orders of one family and symbol; one result each, in order.
+
+        An accepted cancel is an acknowledgement, never proof, as with `mass_cancel`.
+        """
 
     @abstractmethod
     def open_orders(self, listing: Listing) -> list[Order]:

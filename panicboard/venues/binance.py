@@ -70,14 +70,19 @@ _STATES = {
     "PENDING_NEW": OrderState.OPEN,
     "TRIGGERING": OrderState.OPEN,  # conditional, being handed to the ordinary book
     "FILLED": OrderState.FILLED,
-    "FINISHED": OrderState.FILLED,  # conditional: triggered, and its ordinary order is done
-    "TRIGGERED": OrderState.FILLED,  # conditional: gone from its book; an ordinary order lives now
+    "TRIGGERED": OrderState.TRIGGERED,  # conditional: gone from its book; an ordinary order lives now
+    "FINISHED": OrderState.TRIGGERED,  # conditional: its ordinary order ended, filled or cancelled
     "CANCELED": OrderState.CANCELLED,
     "CANCELLED": OrderState.CANCELLED,
     "REJECTED": OrderState.REJECTED,
     "EXPIRED": OrderState.EXPIRED,
     "EXPIRED_IN_MATCH": OrderState.EXPIRED,
 }
+
+
+def kind_of(code: str) -> type[VenueError]:
+    """What a venue code means wherever it stands alone, such as in one item of a batch reply."""
+    return _KINDS.get(code, VenueRejected)
 
 
 def order_state(venue_status: object) -> OrderState:
