@@ -1,0 +1,7 @@
+"""`python -m panicboard.simulator`."""
+
+import sys
+
+from panicboard.simulator.cli import main
+
+sys.exit(main())
