@@ -227,6 +227,21 @@ class VenueAdapter(ABC):
         return next(family for family in cls.families if family.slug == slug)
 
     @classmethod
+    def listing_limit(cls) -> Limit:
+        """The limit that `open_orders` is paid from."""
+        return cls.limits[0]
+
+    @classmethod
+    def cancel_limit(cls) -> Limit:
+        """The limit that `mass_cancel` is paid from."""
+        return cls.limits[0]
+
+    @classmethod
+    def book_symbols(cls, symbol: str) -> list[BookSymbol]:
+        """Every book in which orders of this symbol can stand."""
+        return [BookSymbol(family.slug, symbol) for family in cls.families]
+
+    @classmethod
     @abstractmethod
     def mass_cancels(cls, symbols: Collection[BookSymbol], *, whole_account: bool) -> list[MassCancel]:
         """The calls that together cancel every order of every family on these symbols (no call is made).
