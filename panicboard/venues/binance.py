@@ -246,7 +246,7 @@ class BinanceHttp:
                 return OutcomeUnknown(f"{what}: the answer is not JSON", status=reply.status, text=text)
             return None
         said = f"{what}: HTTP {reply.status} {code} {text}".rstrip()
-        known = {"status": reply.status, "code": code, "text": text}
+        known: dict[str, Any] = {"status": reply.status, "code": code, "text": text}
         if reply.status in (418, 429) or code in self._rate_limit_codes:
             banned = reply.status == 418 or "banned" in text
             return RateLimited(
