@@ -74,6 +74,7 @@ class Order:
     price: Decimal | None = None
     trigger_price: Decimal | None = None
     protective: bool = False  # reduce-only or close-position: its loss can leave a position unguarded
+    cancel_pending: bool = False  # open, but the venue has taken a cancel that it has not carried out yet
     list_id: str = ""  # the order list (OCO) it is a leg of
     successor_id: str = ""  # venue order id of the ordinary order that a triggered conditional one became
     placed_at: datetime | None = None
@@ -212,6 +213,8 @@ class VenueAdapter(ABC):
     has_countdown: ClassVar[bool] = False
     #: Can the venue report its countdowns (`countdowns()`)?
     has_countdown_read: ClassVar[bool] = False
+    #: How long after its acknowledgement a cancel usually takes effect, in ms. Reading sooner is in vain.
+    cancel_settle_ms: ClassVar[int] = 0
     #: Does one mass cancel reach every symbol of the account?
     account_wide_cancel: ClassVar[bool] = False
 
