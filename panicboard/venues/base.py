@@ -45,6 +45,7 @@ class Family:
     list_all_weight: int
     query_weight: int
     cancel_batch: int = 1
+    triggers_into: str = ""  # the family an order moves to when it triggers
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ CONDITIONAL = Family(
     list_symbol_weight=1,
     list_all_weight=40,
     query_weight=1,
+    triggers_into="ordinary",
 )
 ORDINARY = Family(
     slug="ordinary",
