@@ -255,6 +255,11 @@ class VenueAdapter(ABC):
         """
 
     @classmethod
+    def covers(cls, call: MassCancel, book: BookSymbol) -> bool:
+        """Whether a mass cancel reaches the orders of this book symbol."""
+        return call.family == book.family and call.target in (None, book.symbol)
+
+    @classmethod
     @abstractmethod
     def listings(cls, symbols: Collection[BookSymbol] | None) -> list[Listing]:
         """The calls that read back these symbols (None: every symbol), conditional books first. No call."""
