@@ -3,6 +3,7 @@
 https://developers.binance.com/docs/derivatives/usds-margined-futures/general-info#limits
 """
 
+from collections import deque
 from dataclasses import dataclass
 
 REAL_LIMITS = {"fapi": 2400, "eapi": 2400, "papi": 6000}
@@ -13,6 +14,7 @@ INSISTED_CALLS = (
 )
 FIRST_BAN_MS = 120_000
 LONGEST_BAN_MS = 3 * 86_400_000
+CALL_WINDOW_MS = 60_000
 
 
 @dataclass(slots=True)
@@ -43,6 +45,7 @@ class Limits:
         self.limits: dict[str, int | None] = {}
         self.usages: dict[tuple[str, str], Usage] = {}
         self.orders: dict[tuple[str, str], OrderCount] = {}
+        self.calls: dict[tuple[str, str], deque[int]] = {}
         self.on = on
         self.switch(on=on)
 
@@ -55,6 +58,7 @@ class Limits:
         """Forget everything that was used, and every ban."""
         self.usages.clear()
         self.orders.clear()
+        self.calls.clear()
 
     def charge(self, pool: str, address: str, weight: int, now_ms: int) -> tuple[int, int]:
         """Take `weight` for one call. Returns what is used now, and 0, 429 or 418 (then see `ban`)."""
@@ -98,3 +102,13 @@ class Limits:
         if count.in_minute > ORDERS_PER_MINUTE:
             return count, f"{ORDERS_PER_MINUTE} orders per MINUTE"
         return count, ""
+
+    def take_call(self, account: str, call: str, amount: int, now_ms: int) -> bool:
+        """Count one call of a limit by key and call. Says whether it is within `amount` in 60 s."""
+        calls = self.calls.setdefault((account, call), deque())
+        while calls and calls[0] <= now_ms - CALL_WINDOW_MS:
+            calls.popleft()
+        if self.on and len(calls) >= amount:
+            return False
+        calls.append(now_ms)
+        return True

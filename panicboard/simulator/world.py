@@ -21,8 +21,8 @@ class Switches:
     usdm_countdown_takes_algo: bool = False
     options_both_lists: str = "strict"  # or "lenient": both id lists in one options batch cancel
     options_generation: str = "new"  # or "old": ACCEPTED and CANCELLED instead of NEW and CANCELED
-    um_algo_gone: bool = False  # portfolio margin answers um/algo calls with -21015
-    coinswitch_cancel_delay_ms: int = 150  # from CANCELLATION_RAISED to CANCELLED
+    um_algo_gone: str = ""  # "-21015" or "404": what portfolio margin answers to um/algo calls
+    coinswitch_cancel_delay_ms: int = 300  # from CANCELLATION_RAISED to CANCELLED
 
 
 @dataclass(slots=True)
