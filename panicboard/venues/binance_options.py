@@ -114,6 +114,12 @@ class BinanceOptions(VenueAdapter):
         ]
 
     @classmethod
+    def covers(cls, call: MassCancel, book: BookSymbol) -> bool:
+        if call.by_underlying:
+            return cls.underlying_of(book.symbol) == call.target
+        return super().covers(call, book)
+
+    @classmethod
     def listings(cls, symbols: Collection[BookSymbol] | None) -> list[Listing]:
         """Each symbol by itself, or all in one where that is no dearer."""
         names = sorted({known.symbol for known in symbols or ()})
