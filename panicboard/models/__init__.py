@@ -1,0 +1,17 @@
+from panicboard.models.accounts import Account, Countdown, Desk, Reading, Venue
+from panicboard.models.panics import AuditEntry, Panic, Sweep, SweptOrder
+from panicboard.models.processes import Beat, Lease
+
+__all__ = [
+    "Account",
+    "AuditEntry",
+    "Beat",
+    "Countdown",
+    "Desk",
+    "Lease",
+    "Panic",
+    "Reading",
+    "Sweep",
+    "SweptOrder",
+    "Venue",
+]

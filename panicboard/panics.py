@@ -1,0 +1,253 @@
+"""Panics: press, join, release. The act behind every button, command and admin action.
+
+A panic is on disk, with a sweep for every account, their latches and the audit entry, in one
+transaction, before anything is queued. Pressing is never refused for a doubt about state.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from panicboard import dispatch
+from panicboard.models import Account, AuditEntry, Desk, Panic, Sweep
+
+logger = logging.getLogger(__name__)
+
+#: A press can lose against another press at the same instant; it then joins, or takes over.
+TRIES = 5
+SHORTEST_REASON = 10
+
+
+class NothingToSweep(ValueError):
+    """The scope holds no account that can be swept. The text names what is wrong and what to do."""
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What one press is about."""
+
+    kind: Panic.Scope
+    desk: Desk | None = None
+    account: Account | None = None
+    symbol: str = ""
+    order_refs: tuple[dict[str, str], ...] = ()
+
+    @property
+    def whole_accounts(self) -> bool:
+        return self.kind in (Panic.Scope.ALL, Panic.Scope.DESK, Panic.Scope.ACCOUNT)
+
+    @property
+    def label(self) -> str:
+        return self._panic().scope_label
+
+    def accounts(self) -> QuerySet[Account]:
+        """Every account in the scope, disabled ones included."""
+        every = Account.objects.select_related("venue", "desk")
+        if self.kind == Panic.Scope.ALL:
+            return every
+        if self.kind == Panic.Scope.DESK:
+            return every.filter(desk=self.desk)
+        return every.filter(pk=self.account.pk if self.account else None)
+
+    def _panic(self) -> Panic:
+        return Panic(
+            scope=self.kind,
+            desk=self.desk,
+            account=self.account,
+            symbol=self.symbol,
+            order_refs=list(self.order_refs),
+        )
+
+
+@dataclass(frozen=True)
+class Pressed:
+    """The panic that a press started, or joined."""
+
+    panic: Panic
+    joined: bool
+
+
+def start(
+    scope: Scope,
+    *,
+    pressed_by: User | None,
+    pressed_by_name: str,
+    via: Panic.Via,
+    reason: str = "",
+    held_ms: int | None = None,
+) -> Pressed:
+    """Start a panic over the scope, or join the one that is sweeping all of it already.
+
+    The sweeps are queued after the commit. Raises NothingToSweep when the scope holds no enabled account.
+    """
+    accounts = list(scope.accounts())
+    enabled = [account for account in accounts if account.enabled]
+    if not enabled:
+        raise NothingToSweep(_why_nothing(scope, accounts))
+    for attempt in range(TRIES):
+        try:
+            with transaction.atomic():
+                running = _running_over(scope, enabled)
+                if running is not None:
+                    _record(AuditEntry.Action.JOINED, running, pressed_by, pressed_by_name, reason)
+                    return Pressed(running, joined=True)
+                panic = scope._panic()
+                panic.pressed_at = timezone.now()
+                panic.pressed_by, panic.pressed_by_name = pressed_by, pressed_by_name
+                panic.pressed_via, panic.reason, panic.held_ms = via, reason, held_ms
+                panic.skipped = [account.name for account in accounts if not account.enabled]
+                panic.save(force_insert=True)
+                sweeps = _make_sweeps(panic, scope, enabled)
+                _record(AuditEntry.Action.PRESSED, panic, pressed_by, pressed_by_name, reason)
+        except IntegrityError:
+            if attempt == TRIES - 1:
+                raise
+            continue
+        break
+    if not dispatch.sweeps([sweep.pk for sweep in sweeps]):
+        Panic.objects.filter(pk=panic.pk).update(direct_path=True)
+        panic.direct_path = True
+    logger.warning("panic %s: %s, pressed by %s", panic.pk, panic.scope_label, pressed_by_name)
+    return Pressed(panic, joined=False)
+
+
+def sweep_now(panic: Panic) -> int:
+    """Have every unfinished sweep of a panic go on at once. Returns how many there are."""
+    unfinished = panic.sweeps.exclude(state__in=Sweep.OVER)
+    unfinished.update(due_at=timezone.now())
+    ids = list(unfinished.values_list("pk", flat=True))
+    dispatch.sweeps(ids)
+    return len(ids)
+
+
+def give_reason(panic: Panic, reason: str, *, by: User | None, by_name: str) -> None:
+    """Write down why; it may come after the press, never before it."""
+    with transaction.atomic():
+        Panic.objects.filter(pk=panic.pk).update(reason=reason)
+        _record(AuditEntry.Action.REASON, panic, by, by_name, reason)
+    panic.reason = reason
+
+
+def release(panic: Panic, *, released_by: User | None, released_by_name: str, reason: str) -> int:
+    """Release every account that this panic holds latched. Returns how many. See `release_accounts`."""
+    return release_accounts(
+        Account.objects.filter(latched_by=panic),
+        released_by=released_by,
+        released_by_name=released_by_name,
+        reason=reason,
+    )
+
+
+def release_accounts(
+    accounts: QuerySet[Account], *, released_by: User | None, released_by_name: str, reason: str
+) -> int:
+    """Release latched accounts: stop their sweeps, let heartbeats and new orders through again.
+
+    Starts nothing. Returns how many accounts were latched. Raises ValueError for a reason too short.
+    """
+    if len(reason.strip()) < SHORTEST_REASON:
+        raise ValueError(f"Give a reason of at least {SHORTEST_REASON} characters.")
+    with transaction.atomic():
+        latched = list(accounts.filter(latched_at__isnull=False).select_related("latched_by"))
+        Sweep.objects.filter(account__in=latched).exclude(state__in=Sweep.OVER).update(
+            state=Sweep.State.RELEASED, last_word=f"released by {released_by_name} before it was clear"
+        )
+        for account in latched:
+            assert account.latched_by is not None  # noqa: S101 (a database constraint)
+            _record(
+                AuditEntry.Action.RELEASED,
+                account.latched_by,
+                released_by,
+                released_by_name,
+                reason,
+                account=account,
+            )
+        Account.objects.filter(pk__in=[account.pk for account in latched]).update(
+            latched_at=None, latched_by=None
+        )
+    for account in latched:
+        logger.warning("%s released by %s: %s", account.name, released_by_name, reason)
+    return len(latched)
+
+
+def is_running(panic: Panic) -> bool:
+    """Whether any sweep of this panic still has to become clear."""
+    return panic.sweeps.exclude(state__in=Sweep.OVER).exists()
+
+
+def _running_over(scope: Scope, accounts: Sequence[Account]) -> Panic | None:
+    """The one running panic whose sweeps cover all of this scope, if there is one."""
+    running = Sweep.objects.exclude(state__in=Sweep.OVER).filter(account__in=accounts).select_related("panic")
+    covering: dict[int, Panic] = {}
+    for sweep in running:
+        same = (sweep.panic.scope, sweep.panic.symbol, sweep.panic.order_refs) == (
+            scope.kind,
+            scope.symbol,
+            list(scope.order_refs),
+        )
+        if sweep.whole_account or same:
+            covering[sweep.account_id] = sweep.panic
+    panics = {panic.pk: panic for panic in covering.values()}
+    if len(covering) == len(accounts) and len(panics) == 1:
+        return next(iter(panics.values()))
+    return None
+
+
+def _make_sweeps(panic: Panic, scope: Scope, accounts: Sequence[Account]) -> list[Sweep]:
+    now = panic.pressed_at
+    if scope.whole_accounts:
+        Sweep.objects.filter(account__in=accounts).exclude(state__in=Sweep.OVER).update(
+            state=Sweep.State.HANDED_OVER,
+            handed_over_to=panic,
+            last_word=f"panic {panic.pk} sweeps this account now",
+        )
+        Account.objects.filter(pk__in=[account.pk for account in accounts]).update(
+            latched_at=now, latched_by=panic
+        )
+    # The keeper offers a sweep again when nobody took it in time.
+    offer_again_at = now + timedelta(seconds=settings.SWEEP_LEASE_S)
+    return Sweep.objects.bulk_create(
+        Sweep(
+            panic=panic,
+            account=account,
+            whole_account=scope.whole_accounts,
+            due_at=offer_again_at,
+            last_word="waits for a worker",
+        )
+        for account in accounts
+    )
+
+
+def _record(
+    action: str,
+    panic: Panic,
+    actor: User | None,
+    actor_name: str,
+    detail: str,
+    account: Account | None = None,
+) -> None:
+    AuditEntry.objects.create(
+        at=timezone.now(),
+        actor=actor,
+        actor_name=actor_name,
+        action=action,
+        panic=panic,
+        account=account,
+        detail=detail,
+    )
+
+
+def _why_nothing(scope: Scope, accounts: Sequence[Account]) -> str:
+    if accounts:
+        names = ", ".join(account.name for account in accounts)
+        return f"{scope.label}: disabled, so nothing was cancelled ({names}). Enable it in the admin."
+    if scope.kind == Panic.Scope.ALL:
+        return "There are no accounts yet, so there is nothing to cancel. Add one in the admin."
+    return f"{scope.label} has no accounts, so there is nothing to cancel."

@@ -1,0 +1,69 @@
+"""Would a panic work now? Told from facts: the last reading of the account, the queue, the workers."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from panicboard import dispatch
+from panicboard.models import Account, Beat, Reading
+
+READY, DEGRADED, NOT_READY, UNKNOWN = "ready", "degraded", "not_ready", "unknown"
+
+#: Beyond this the venue refuses our timestamps: lead at once, lag within its window.
+CLOCK_LIMIT_MS = 1000
+#: A process that has not given a sign of life for this long counts as gone.
+ALIVE = timedelta(seconds=5)
+#: A reading older than this many planned intervals (and a minute at least) says nothing any more.
+OVERDUE_INTERVALS = 3
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """`level` is ready, degraded, not_ready or unknown; `reason` says why in a few words."""
+
+    level: str
+    reason: str
+    checked_at: datetime | None
+
+
+@dataclass(frozen=True)
+class SystemReadiness:
+    """Whether presses can be queued and worked on."""
+
+    level: str
+    reason: str
+    queue_ok: bool
+    workers_seen_at: datetime | None
+
+
+def of_account(account: Account, reading: Reading | None, now: datetime) -> Readiness:
+    """Would a panic of this account work now, as far as its last authenticated reading tells?"""
+    if not account.enabled:
+        return Readiness(NOT_READY, "disabled: neither read nor swept", None)
+    if not account.sealed_credentials:
+        return Readiness(NOT_READY, "no credentials: enter key and secret in the admin", None)
+    if reading is None or (reading.read_at is None and not reading.failure):
+        return Readiness(UNKNOWN, "not read yet", None)
+    if reading.failure:
+        return Readiness(NOT_READY, reading.failure, reading.failing_since)
+    assert reading.read_at is not None  # noqa: S101 (no failure and read: see above)
+    overdue_after = timedelta(seconds=max(60.0, OVERDUE_INTERVALS * reading.planned_interval_s))
+    if now - reading.read_at > overdue_after:
+        return Readiness(
+            UNKNOWN, f"last check {int((now - reading.read_at).total_seconds())} s ago", reading.read_at
+        )
+    offset_ms = reading.clock_offset_ms or 0
+    if abs(offset_ms) > CLOCK_LIMIT_MS // 2:
+        return Readiness(DEGRADED, f"clock skew {abs(offset_ms)} ms, corrected", reading.read_at)
+    return Readiness(READY, "ready", reading.read_at)
+
+
+def of_system() -> SystemReadiness:
+    """Are there workers for panics, and does the queue answer?"""
+    seen_at = Beat.objects.filter(kind="worker-panic").order_by("-at").values_list("at", flat=True).first()
+    queue_ok = dispatch.queue_answers()
+    if seen_at is not None and timezone.now() - seen_at < ALIVE and queue_ok:
+        return SystemReadiness(READY, "", queue_ok, seen_at)
+    why = "no panic worker is alive" if queue_ok else "the queue does not answer"
+    return SystemReadiness(DEGRADED, f"{why}: a press runs in the process that takes it", queue_ok, seen_at)

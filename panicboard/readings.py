@@ -1,0 +1,209 @@
+"""Reading accounts at their venues: what is open now, how old that is, and when to look again.
+
+Background readings are paid from the share that leaves the panics' reserve whole. Their interval
+stretches until all accounts behind one limit fit into that share; every number they give carries its
+age. A reading counts only when every family was listed to its end: never a part of one.
+"""
+
+import logging
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from panicboard import credentials
+from panicboard.budgets import AccountBudget, Work
+from panicboard.models import Account, Countdown, Reading
+from panicboard.venues import VENUES, open_adapter
+from panicboard.venues.base import BookSymbol, Limit, Order, OrderState, VenueAdapter, VenueCountdown
+from panicboard.venues.errors import BudgetSpent, RateLimited, VenueError
+from panicboard.venues.http import clock_of
+
+logger = logging.getLogger(__name__)
+
+#: A symbol that held an order within this time is cancelled first in a panic.
+REMEMBER_SYMBOLS = timedelta(hours=24)
+#: A failing account is read again after this.
+RETRY_S = 5
+
+
+def to_record(order: Order) -> dict[str, Any]:
+    """An order as it is kept in `Reading.orders`; ids stay strings, amounts become text."""
+
+    def text(value: Decimal | None) -> str | None:
+        return None if value is None else format(value, "f")
+
+    return {
+        "family": order.family,
+        "symbol": order.symbol,
+        "venue_order_id": order.venue_order_id,
+        "client_order_id": order.client_order_id,
+        "list_id": order.list_id,
+        "side": order.side,
+        "order_type": order.order_type,
+        "quantity": text(order.quantity),
+        "filled": text(order.filled),
+        "price": text(order.price),
+        "trigger_price": text(order.trigger_price),
+        "protective": order.protective,
+        "placed_at": order.placed_at.isoformat() if order.placed_at else None,
+    }
+
+
+def from_record(record: dict[str, Any]) -> Order:
+    """The open order that `to_record` kept."""
+
+    def number(value: str | None) -> Decimal | None:
+        return None if value is None else Decimal(value)
+
+    placed_at = record["placed_at"]
+    return Order(
+        family=record["family"],
+        symbol=record["symbol"],
+        venue_order_id=record["venue_order_id"],
+        client_order_id=record["client_order_id"],
+        state=OrderState.OPEN,
+        venue_status="",
+        side=record["side"],
+        order_type=record["order_type"],
+        quantity=number(record["quantity"]) or Decimal(0),
+        filled=number(record["filled"]) or Decimal(0),
+        price=number(record["price"]),
+        trigger_price=number(record["trigger_price"]),
+        protective=record["protective"],
+        list_id=record["list_id"],
+        placed_at=datetime.fromisoformat(placed_at) if placed_at else None,
+    )
+
+
+def known_symbols(reading: Reading | None) -> set[BookSymbol]:
+    """Every book symbol that held an order of this account lately."""
+    if reading is None:
+        return set()
+    return {BookSymbol(*key.split(" ", 1)) for key in reading.symbols}
+
+
+def read(account: Account) -> None:
+    """Read every family of one account and keep the result, or the reason why there is none."""
+    reading = ensure(account)
+    budget = AccountBudget(account, Work.READ)
+    interval_s = planned_interval_s(account, budget)
+    due_at = timezone.now() + timedelta(seconds=interval_s)
+    try:
+        adapter = open_adapter(
+            account.venue.adapter,
+            account.venue.base_url,
+            credentials.unseal(account),
+            budget=budget,
+            account=account.name,
+        )
+        listings = adapter.listings(None)
+        # All of it or nothing: half a reading would only cost weight.
+        budget.prepay(adapter.listing_limit(), sum(listing.weight for listing in listings))
+        orders = [order for listing in listings for order in adapter.open_orders(listing)]
+        countdowns = adapter.countdowns() if adapter.has_countdown_read else None
+    except BudgetSpent as exc:
+        # Not a failure: the limit's share is used up. The age on the board tells.
+        _later(reading, timedelta(milliseconds=exc.retry_after_ms))
+    except (credentials.CredentialsUnusable, VenueError) as exc:
+        wait_ms = exc.retry_after_ms if isinstance(exc, RateLimited) else 0
+        fail(reading, str(exc), timedelta(seconds=max(RETRY_S, interval_s, wait_ms / 1000)))
+    else:
+        keep(account, orders, due_at=due_at, interval_s=interval_s)
+        if countdowns is not None:
+            _keep_countdowns(account, countdowns)
+
+
+def ensure(account: Account) -> Reading:
+    """The account's reading row, made due at once where there is none yet."""
+    reading, _ = Reading.objects.get_or_create(account=account, defaults={"due_at": timezone.now()})
+    return reading
+
+
+def keep(
+    account: Account, orders: list[Order], *, due_at: datetime | None = None, interval_s: float | None = None
+) -> None:
+    """Keep a complete reading of every family: the account's open orders as of now."""
+    now = timezone.now()
+    reading = ensure(account)
+    seen = {f"{order.family} {order.symbol}": now.isoformat() for order in orders}
+    forgotten = (now - REMEMBER_SYMBOLS).isoformat()
+    symbols = {key: at for key, at in {**reading.symbols, **seen}.items() if at > forgotten}
+    conditional = {family.slug for family in VENUES[account.venue.adapter].families if family.conditional}
+    changes: dict[str, Any] = {
+        "read_at": now,
+        "orders": [to_record(order) for order in orders],
+        "symbols": symbols,
+        "open_count": len(orders),
+        "conditional_count": sum(order.family in conditional for order in orders),
+        "protective_count": sum(order.protective for order in orders),
+        "failure": "",
+        "failing_since": None,
+        "clock_offset_ms": clock_of(account.venue.base_url.rstrip("/")).offset_ms,
+    }
+    if due_at is not None:
+        changes["due_at"] = due_at
+    if interval_s is not None:
+        changes["planned_interval_s"] = interval_s
+    Reading.objects.filter(pk=reading.pk).update(**changes)
+
+
+def fail(reading: Reading, why: str, wait: timedelta) -> None:
+    """Keep why an account could not be read, and since when; what was last read stays, with its age."""
+    now = timezone.now()
+    logger.warning("%s could not be read: %s", reading.account.name, why)
+    Reading.objects.filter(pk=reading.pk).update(
+        failure=why, failing_since=reading.failing_since or now, due_at=now + wait
+    )
+
+
+def fail_unexpectedly(account: Account, exc: Exception) -> None:
+    """Put an error that nobody expected on the board."""
+    why = f"panicboard failed to read it ({type(exc).__name__}); see the log"
+    fail(ensure(account), why, timedelta(seconds=RETRY_S))
+
+
+def _later(reading: Reading, wait: timedelta) -> None:
+    Reading.objects.filter(pk=reading.pk).update(due_at=timezone.now() + wait)
+
+
+def _keep_countdowns(account: Account, countdowns: list[VenueCountdown]) -> None:
+    now = timezone.now()
+    with transaction.atomic():
+        Countdown.objects.filter(account=account).exclude(scope__in=[c.scope for c in countdowns]).delete()
+        for countdown in countdowns:
+            Countdown.objects.update_or_create(
+                account=account,
+                scope=countdown.scope,
+                defaults={"countdown_ms": countdown.countdown_ms, "venue_read_at": now},
+            )
+
+
+def planned_interval_s(account: Account, budget: AccountBudget) -> float:
+    """How often this account may be read so that all accounts behind the same limit fit into its share."""
+    adapter = VENUES[account.venue.adapter]
+    limit = adapter.listing_limit()
+    sharers = (
+        Account.objects.filter(enabled=True, venue__base_url=account.venue.base_url)
+        .filter(venue__adapter=account.venue.adapter)
+        .count()
+        if limit.per == "address"
+        else 1
+    )
+    weight_s = budget.cap(limit) / limit.window_s
+    # A tenth is left for what a reading costs besides its listings.
+    return max(settings.READ_INTERVAL_S, 1.1 * reading_weight(adapter) * max(1, sharers) / weight_s)
+
+
+def reading_weight(adapter: type[VenueAdapter]) -> int:
+    """What one full reading of an account costs of the adapter's listing limit."""
+    return sum(listing.weight for listing in adapter.listings(None))
+
+
+def limit_left_percent(budget: AccountBudget, limit: Limit) -> int | None:
+    """How much of a limit is left now, in percent; None while Redis cannot tell."""
+    used = budget.used(limit)
+    return None if used is None else max(0, 100 - 100 * used // budget.amount(limit))

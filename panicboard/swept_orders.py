@@ -1,0 +1,177 @@
+"""The orders of one sweep: each is one row, seen once and followed to its outcome."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+
+from django.utils import timezone
+
+from panicboard.models import Sweep, SweptOrder
+from panicboard.venues.base import Order, OrderRef, OrderState, VenueAdapter
+
+Outcome = SweptOrder.Outcome
+
+_OUTCOMES = {
+    OrderState.CANCELLED: Outcome.CANCELLED,
+    OrderState.FILLED: Outcome.FILLED,
+    OrderState.EXPIRED: Outcome.EXPIRED,
+    OrderState.REJECTED: Outcome.EXPIRED,  # refused by the venue when it was placed: gone, and not by us
+    OrderState.TRIGGERED: Outcome.EXPIRED,  # gone from its book; its ordinary order has a row of its own
+}
+_DETAILS = (
+    "client_order_id",
+    "list_id",
+    "side",
+    "order_type",
+    "quantity",
+    "filled",
+    "price",
+    "trigger_price",
+    "protective",
+    "placed_at",
+)
+_CHANGING = [*_DETAILS, "symbol", "outcome", "outcome_at", "vanished", "note"]
+
+
+class SweptOrders:
+    """The rows of one sweep in memory; `flush` writes what changed in two statements at most."""
+
+    def __init__(self, sweep: Sweep) -> None:
+        self.sweep = sweep
+        self._rows = {(row.family, row.venue_order_id): row for row in sweep.orders.all()}
+        self._new: list[SweptOrder] = []
+        self._changed: dict[tuple[str, str], SweptOrder] = {}
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def has(self, order: Order) -> bool:
+        return (order.family, order.venue_order_id) in self._rows
+
+    def unresolved(self) -> list[SweptOrder]:
+        """Rows whose outcome is still to be found: neither gone nor beyond asking."""
+        return [row for row in self._rows.values() if row.outcome not in SweptOrder.GONE and not row.vanished]
+
+    def count(self, *outcomes: str) -> int:
+        return sum(row.outcome in outcomes for row in self._rows.values())
+
+    def see(self, order: Order, outcome: str, note: str = "") -> SweptOrder:
+        """Take note of an order the venue described; a row is made at the first sight of it."""
+        key = (order.family, order.venue_order_id)
+        row = self._rows.get(key)
+        if row is None:
+            now = timezone.now()
+            row = SweptOrder(
+                sweep=self.sweep,
+                family=order.family,
+                venue_order_id=order.venue_order_id,
+                seen_at=now,
+                outcome_at=now,
+                outcome="",
+            )
+            self._rows[key] = row
+            self._new.append(row)
+        row.symbol = order.symbol or row.symbol
+        for name in _DETAILS:
+            setattr(row, name, getattr(order, name))
+        if row.placed_at and row.placed_at > self.sweep.panic.pressed_at and not note:
+            note = "placed after the press"
+        self.mark(row, outcome, note)
+        return row
+
+    def see_id(self, family: str, venue_order_id: str, outcome: str, symbol: str = "") -> None:
+        """Take note of an order of which the venue gave no more than the id; a known outcome stays."""
+        if (family, venue_order_id) in self._rows and symbol:
+            return
+        row = self._rows.get((family, venue_order_id))
+        if row is None:
+            now = timezone.now()
+            row = SweptOrder(
+                sweep=self.sweep,
+                family=family,
+                symbol=symbol,
+                venue_order_id=venue_order_id,
+                seen_at=now,
+                outcome_at=now,
+            )
+            self._rows[(family, venue_order_id)] = row
+            self._new.append(row)
+        self.mark(row, outcome)
+
+    def settle(self, order: Order, adapter: VenueAdapter) -> None:
+        """Take an order's state from the venue's own answer about it as its outcome."""
+        if order.state.is_open:
+            self.see(order, Outcome.ACKED if order.cancel_pending else Outcome.STILL_OPEN)
+            return
+        note = ""
+        if order.state is OrderState.FILLED:
+            note = "filled before the cancel"
+        elif order.state is OrderState.TRIGGERED:
+            note = self._follow_successor(order, adapter)
+        elif order.state is OrderState.REJECTED:
+            note = "refused by the venue when it was placed"
+        elif order.filled and order.state is OrderState.CANCELLED:
+            note = "partly filled, the rest cancelled"
+        elif order.state is OrderState.EXPIRED:
+            note = "by the venue, not by us"
+        self.see(order, _OUTCOMES[order.state], note)
+
+    def _follow_successor(self, order: Order, adapter: VenueAdapter) -> str:
+        """Give the ordinary order that a triggered one became a row of its own."""
+        book = adapter.family(order.family).triggers_into
+        if not (book and order.successor_id):
+            return "triggered; the venue names no ordinary order"
+        self.see_id(book, order.successor_id, Outcome.SENT, symbol=order.symbol)
+        return f"triggered; followed as ordinary order {order.successor_id}"
+
+    def vanish(self, row: SweptOrder) -> None:
+        """The venue, asked for it, does not know this order: there is nothing left to ask."""
+        row.vanished = True
+        self.mark(row, Outcome.UNKNOWN, "on no list of the venue, which does not know it any more")
+
+    def mark(self, row: SweptOrder, outcome: str, note: str | None = None) -> None:
+        """Set an outcome; its time is when it became so, not when it was seen again."""
+        if row.outcome != outcome:
+            row.outcome, row.outcome_at = outcome, timezone.now()
+        if note is not None and note != row.note:
+            row.note = note[:300]
+        if row.pk is not None:
+            self._changed[(row.family, row.venue_order_id)] = row
+
+    def mark_all(self, rows: Iterable[SweptOrder], outcome: str, note: str | None = None) -> None:
+        for row in rows:
+            self.mark(row, outcome, note)
+
+    def flush(self) -> None:
+        """Write new and changed rows."""
+        changed = [row for row in self._changed.values() if row.pk is not None]
+        if self._new:
+            SweptOrder.objects.bulk_create(self._new)
+            self._new = []
+        if changed:
+            SweptOrder.objects.bulk_update(changed, _CHANGING, batch_size=200)
+        self._changed = {}
+
+
+def as_order(row: SweptOrder) -> Order:
+    """A row's order as the venue last described it, taken to be open still."""
+    details = {name: getattr(row, name) for name in _DETAILS}
+    details["quantity"], details["filled"] = row.quantity or Decimal(0), row.filled or Decimal(0)
+    return Order(
+        family=row.family,
+        symbol=row.symbol,
+        venue_order_id=row.venue_order_id,
+        state=OrderState.OPEN,
+        venue_status="",
+        **details,
+    )
+
+
+def ref(row: SweptOrder) -> OrderRef:
+    """The ids by which the venue knows a row's order."""
+    return OrderRef(row.family, row.symbol, row.venue_order_id, row.client_order_id)
+
+
+def earliest(rows: Iterable[SweptOrder], default: datetime) -> datetime:
+    """When the first of these orders was placed, as far as the venue said."""
+    return min((row.placed_at for row in rows if row.placed_at), default=default)

@@ -1,0 +1,47 @@
+"""Celery tasks: ids in, nothing out; each fetches, calls one act, and puts what fails on the board."""
+
+import logging
+
+from celery import shared_task
+
+from panicboard import leases
+from panicboard.models import Account
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task(queue="panic")
+def run_sweep(sweep_id: int) -> None:
+    """Sweep one account until it is clear or has to wait; nothing while another worker holds it."""
+    sweep_once(sweep_id)
+
+
+def sweep_once(sweep_id: int) -> None:
+    """What `run_sweep` does, for the process that was pressed while the queue does not answer."""
+    from panicboard import sweeps  # here: the web process imports this module to send the task only
+
+    sweep = leases.take(sweep_id)
+    if sweep is None:
+        return
+    try:
+        sweeps.run(sweep)
+    except Exception as exc:
+        logger.exception("%s failed", sweep)
+        sweeps.record_failure(sweep, exc)
+        raise
+
+
+@shared_task(queue="background")
+def read_account(account_id: int) -> None:
+    """Read one account's open orders in the background."""
+    from panicboard import readings  # here, as above
+
+    account = Account.objects.filter(pk=account_id, enabled=True).select_related("venue", "desk").first()
+    if account is None:
+        return
+    try:
+        readings.read(account)
+    except Exception as exc:
+        logger.exception("reading %s failed", account)
+        readings.fail_unexpectedly(account, exc)
+        raise
