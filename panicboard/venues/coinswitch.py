@@ -1,0 +1,339 @@
+"""CoinSwitch PRO futures: one book, one call that cancels the whole account, and small limits by call.
+
+A cancel only asks. The order is CANCELLATION_RAISED until the venue has carried it out, and may still
+fill meanwhile; it counts as open until then. TP/SL orders are in the same book as all others.
+
+https://api-trading.coinswitch.co/futures/concepts/order-lifecycle
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any, ClassVar
+
+from panicboard.venues.base import (
+    Access,
+    BookSymbol,
+    Budget,
+    CancelResult,
+    Credentials,
+    Family,
+    Limit,
+    Listing,
+    MassCancel,
+    MassCancelReply,
+    Order,
+    OrderRef,
+    OrderState,
+    VenueAdapter,
+)
+from panicboard.venues.coinswitch_http import CoinSwitchHttp
+from panicboard.venues.errors import (
+    CredentialsRejected,
+    EndpointGone,
+    OrderNotFound,
+    OutcomeUnknown,
+    VenueRejected,
+)
+
+EXCHANGE = "EXCHANGE_2"  # the venue's name for its futures market, in every call
+PAGE = 50
+WINDOW_DAYS = 7  # the longest time that one page may span
+#: How far back `open_orders` looks. The venue lists open orders by windows of at most 7 days, at 20 calls
+#: a minute, so a reading cannot go back forever: an order older than this is not seen, and an empty
+#: reading proves nothing about it. The account-wide cancel reaches it all the same.
+HORIZON_DAYS = 28
+
+_DAY_MS = 24 * 3600 * 1000
+#: The venue refuses a call whose clock is further off than this, so no clock here is.
+_CLOCK_SLACK_MS = 60_000
+_WINDOWS = -(-HORIZON_DAYS // WINDOW_DAYS)
+
+ORDINARY = Family(
+    slug="ordinary",
+    label="Futures",
+    conditional=False,
+    cancel_weight=1,
+    # With one page of orders, one call more than with none; each further page costs another.
+    list_symbol_weight=_WINDOWS + 1,
+    list_all_weight=_WINDOWS + 1,
+    query_weight=1,
+)
+
+CANCEL_ALL = Limit("cancel_all", "key", 10)
+CANCEL = Limit("cancel", "key", 10)
+STATUS = Limit("status", "key", 20)
+OPEN = Limit("open", "key", 20)
+CLOSED = Limit("closed", "key", 20)
+
+_STATES = {
+    "RAISED": OrderState.OPEN,
+    "CANCELLATION_RAISED": OrderState.OPEN,
+    "EXPIRATION_RAISED": OrderState.OPEN,
+    "EXECUTED": OrderState.FILLED,
+    # Final on futures: a part was filled and the rest is gone. FILLED would claim the whole quantity;
+    # `Order.filled` tells the part.
+    "PARTIALLY_EXECUTED": OrderState.CANCELLED,
+    "CANCELLED": OrderState.CANCELLED,
+    "CANCELED": OrderState.CANCELLED,
+    "EXPIRED": OrderState.EXPIRED,  # in the venue's prose, not in its table
+    "FAILED": OrderState.REJECTED,  # in use by others, not in the venue's table
+}
+
+
+class CoinSwitch(VenueAdapter):
+    """One account at CoinSwitch PRO futures.
+
+    Every signed call may raise CredentialsRejected, RateLimited, BudgetSpent, NotDone or OutcomeUnknown; a
+    method names only what it adds. Limits count calls of one kind by key, in 60 s: the weight of each is 1.
+    """
+
+    slug = "coinswitch"
+    label = "CoinSwitch PRO futures"
+    families = (ORDINARY,)
+    limits: ClassVar[tuple[Limit, ...]] = (OPEN, CANCEL_ALL, CANCEL, STATUS, CLOSED)
+    key_types = ("ed25519",)
+    account_wide_cancel = True
+    cancel_settle_ms = 1000  # not published; a listing is dear here, and before that it is mostly in vain
+    horizon_days: ClassVar[int] = HORIZON_DAYS  #: what an empty listing proves something about
+
+    def __init__(self, base_url: str, credentials: Credentials, *, budget: Budget, account: str) -> None:
+        self.http = CoinSwitchHttp(base_url, credentials, budget=budget, account=account)
+
+    @classmethod
+    def listing_limit(cls) -> Limit:
+        return OPEN
+
+    @classmethod
+    def cancel_limit(cls) -> Limit:
+        return CANCEL_ALL
+
+    @classmethod
+    def mass_cancels(cls, symbols: Collection[BookSymbol], *, whole_account: bool) -> list[MassCancel]:
+        """One call for the whole account, or one for each symbol."""
+        if whole_account:
+            return [MassCancel(ORDINARY.slug, None, 1)]
+        return [MassCancel(ORDINARY.slug, name, 1) for name in sorted({known.symbol for known in symbols})]
+
+    @classmethod
+    def listings(cls, symbols: Collection[BookSymbol] | None) -> list[Listing]:
+        """One listing: of the symbol if there is one, else of all, which costs no more than two symbols."""
+        names = {known.symbol for known in symbols or ()}
+        if symbols is not None and not names:
+            return []
+        symbol = names.pop() if len(names) == 1 else None
+        return [Listing(ORDINARY.slug, symbol, ORDINARY.list_all_weight)]
+
+    def sync_clock(self) -> int:
+        """Read the venue's clock and keep the offset, in ms.
+
+        GET /trade/api/v2/time, no key, no published limit.
+        https://api-trading.coinswitch.co/resources/changelog
+        """
+        return self.http.sync_clock()
+
+    def check_access(self) -> Access:
+        """Ask whether this key is valid; every valid key may trade.
+
+        GET /trade/api/v2/validate/keys, no published limit. Raises CredentialsRejected for "Invalid Access".
+        https://api-trading.coinswitch.co/get-started/authentication
+        """
+        reply = self.http.signed("GET", "/trade/api/v2/validate/keys", None)
+        return Access(can_trade=True, detail=str(reply.get("message", "")))
+
+    def mass_cancel(self, call: MassCancel) -> MassCancelReply:
+        """Cancel every open order, TP/SL included, of one symbol or of the whole account.
+
+        POST /trade/api/v2/futures/cancel_all, 10 calls in 60 s. The ids in the reply are those *sent* for
+        cancelling: each may still fill.
+        https://api-trading.coinswitch.co/futures/reference/cancel-all-open-orders
+        """
+        body = {"exchange": EXCHANGE}
+        if call.target is not None:
+            body["symbol"] = call.target
+        data = _data(self.http.signed("POST", "/trade/api/v2/futures/cancel_all", CANCEL_ALL, body=body))
+        ids = data.get("orders_ids", "absent")
+        if ids is not None and not isinstance(ids, list):
+            raise OutcomeUnknown("cancel_all replied without orders_ids", text=str(data)[:300])
+        return MassCancelReply(requested_ids=tuple(str(order_id) for order_id in ids or ()))
+
+    def cancel_orders(self, family: str, symbol: str, refs: Sequence[OrderRef]) -> list[CancelResult]:
+        """Cancel one order; where several are meant, `mass_cancel` is the better call (10 in 60 s each)."""
+        if len(refs) > 1:
+            raise ValueError("CoinSwitch cancels one order a call")
+        return [self._cancel_result(ref) for ref in refs]
+
+    def cancel(self, ref: OrderRef) -> Order:
+        """Cancel one order. Returns it as the reply shows it, usually CANCELLATION_RAISED.
+
+        DELETE /trade/api/v2/futures/order with a JSON body, 10 calls in 60 s; takes the venue's id only.
+        Raises OrderNotFound, or VenueRejected when it is final.
+        https://api-trading.coinswitch.co/futures/reference/cancel-order
+        """
+        if not ref.venue_order_id:
+            raise ValueError("CoinSwitch cancels by its own order id only")
+        body = {"exchange": EXCHANGE, "order_id": ref.venue_order_id}
+        reply = self.http.signed("DELETE", "/trade/api/v2/futures/order", CANCEL, body=body)
+        return _same(_order(_data(reply)), ref)
+
+    def open_orders(self, listing: Listing) -> list[Order]:
+        """The open orders of one symbol, or of all, placed in the last `horizon_days`; newest first.
+
+        POST /trade/api/v2/futures/orders/open, 20 calls in 60 s. Takes one call for every 7 days back to
+        the horizon, and one for every page of 50 that is not empty. All windows are paid before the first
+        call, so that a listing which cannot be afforded costs nothing.
+
+        Raises OutcomeUnknown when any page cannot be read to its end.
+        https://api-trading.coinswitch.co/futures/reference/open-orders
+        """
+        start_ms = self._now_at_most_ms()
+        horizon_ms = start_ms - self.horizon_days * _DAY_MS
+        self.http.budget.spend(OPEN, _WINDOWS)
+        path = "/trade/api/v2/futures/orders/open"
+        return self._walk(path, OPEN, listing.symbol, start_ms, horizon_ms, prepaid=_WINDOWS)
+
+    def order(self, ref: OrderRef) -> Order:
+        """One order's present state.
+
+        GET /trade/api/v2/futures/order, 20 calls in 60 s: for many orders, read listings instead. By the
+        client's id only where the venue's is not known. Raises OrderNotFound.
+        https://api-trading.coinswitch.co/futures/reference/get-order-status
+        """
+        if ref.venue_order_id:
+            query = {"order_id": ref.venue_order_id}
+        elif ref.client_order_id:
+            query = {"client_order_id": ref.client_order_id}
+        else:
+            raise ValueError(f"an order of {ref.symbol} is named by no id")
+        data = _data(self.http.signed("GET", "/trade/api/v2/futures/order", STATUS, query=query))
+        return _same(_order(data.get("order")), ref)  # one level deeper than in every other reply
+
+    def history_weight(self, family: str) -> int | None:
+        """Two calls of the "closed" limit as a rule; one more for every 50 orders and every 7 days."""
+        return 2
+
+    def history(self, family: str, symbol: str, since: datetime) -> list[Order]:
+        """Every finished order of one symbol placed since then; newest first.
+
+        POST /trade/api/v2/futures/orders/closed, 20 calls in 60 s, 50 orders a page. Open ones are not in it.
+        https://api-trading.coinswitch.co/futures/reference/closed-orders
+        """
+        since_ms = int(since.timestamp() * 1000)
+        path = "/trade/api/v2/futures/orders/closed"
+        orders = self._walk(path, CLOSED, symbol, self._now_at_most_ms(), since_ms, prepaid=0)
+        return [order for order in orders if order.placed_at is None or order.placed_at >= since]
+
+    def _now_at_most_ms(self) -> int:
+        return self.http.clock.now_ms() + _CLOCK_SLACK_MS
+
+    def _cancel_result(self, ref: OrderRef) -> CancelResult:
+        try:
+            self.cancel(ref)
+        except (CredentialsRejected, EndpointGone):
+            raise  # about the account or the venue, not about this order
+        except VenueRejected as exc:
+            not_found = isinstance(exc, OrderNotFound)
+            return CancelResult(ref, accepted=False, not_found=not_found, code=str(exc.status), text=exc.text)
+        return CancelResult(ref, accepted=True)
+
+    def _walk(
+        self, path: str, limit: Limit, symbol: str | None, start_ms: int, horizon_ms: int, prepaid: int
+    ) -> list[Order]:
+        """Page back from now to the horizon; the first `prepaid` calls are paid for already.
+
+        The first page names no time, so that it begins at the venue's own now. From each page that brings
+        orders the walk goes on at its cursor; where one brings none that is new, the 7 days before it are
+        next. How the venue marks its last page is not published, so nothing less ends the walk.
+        """
+        found: dict[str, Order] = {}
+        end_ms: int | None = None  # None: the venue's now, which is at most start_ms
+        calls = 0
+        while end_ms is None or end_ms > horizon_ms:
+            floor_ms = max(horizon_ms, (start_ms if end_ms is None else end_ms) - WINDOW_DAYS * _DAY_MS)
+            body: dict[str, object] = {"exchange": EXCHANGE, "limit": PAGE}
+            if symbol is not None:
+                body["symbol"] = symbol
+            if end_ms is not None:
+                body |= {"from_time": floor_ms, "to_time": end_ms}
+            data = _data(self.http.signed("POST", path, limit, body=body, prepaid=calls < prepaid))
+            calls += 1
+            page, cursor_ms = _page(data)
+            is_new = any(order.venue_order_id not in found for order in page)
+            found.update((order.venue_order_id, order) for order in page)
+            if is_new and cursor_ms and (end_ms is None or cursor_ms < end_ms):
+                end_ms = cursor_ms
+            elif is_new and len(page) >= PAGE:
+                raise OutcomeUnknown(f"{path}: a full page does not tell where the next one begins")
+            else:
+                end_ms = floor_ms
+        return list(found.values())
+
+
+def _data(reply: Mapping[str, Any]) -> dict[str, Any]:
+    data = reply.get("data")
+    if not isinstance(data, dict):
+        raise OutcomeUnknown("the reply has no data", text=str(reply)[:300])
+    return data
+
+
+def _page(data: dict[str, Any]) -> tuple[list[Order], int]:
+    """The orders of one page, and its cursor (0: none that can be read)."""
+    orders = data.get("orders")
+    if not isinstance(orders, list):
+        raise OutcomeUnknown("the listing is not a list", text=str(data)[:300])
+    cursor = str(data.get("cursor"))
+    return [_order(item) for item in orders], int(cursor) if cursor.isdecimal() else 0
+
+
+def _order(item: Any) -> Order:
+    status = _required(item, "status").upper()
+    if status not in _STATES:
+        raise OutcomeUnknown(f"order status {status!r} is not known", text=status)
+    order_type = str(item.get("order_type") or "").upper()
+    is_position_order = order_type in ("TAKE_PROFIT_MARKET", "STOP_MARKET")
+    return Order(
+        family=ORDINARY.slug,
+        symbol=_required(item, "symbol").upper(),  # sent in either case
+        venue_order_id=_required(item, "order_id"),
+        client_order_id=str(item.get("client_order_id") or ""),
+        state=_STATES[status],
+        venue_status=status,
+        side=str(item.get("side") or "").upper(),
+        order_type=order_type,
+        quantity=_amount(item.get("quantity")),
+        filled=_amount(item.get("exec_quantity")),
+        price=_amount(item.get("price")) or None,
+        trigger_price=_amount(item.get("trigger_price")) or None,
+        protective=is_position_order or str(item.get("reduce_only")).lower() == "true",
+        cancel_pending=status in ("CANCELLATION_RAISED", "EXPIRATION_RAISED"),
+        placed_at=_moment(item.get("created_at")),
+        updated_at=_moment(item.get("updated_at")),
+    )
+
+
+def _same(order: Order, ref: OrderRef) -> Order:
+    """The order, if it is the one asked for; another's state must never be taken for it."""
+    if ref.venue_order_id and order.venue_order_id != ref.venue_order_id:
+        raise OutcomeUnknown(f"asked for order {ref.venue_order_id}, was told of {order.venue_order_id}")
+    return order
+
+
+def _required(item: Any, key: str) -> str:
+    value = item.get(key) if isinstance(item, dict) else None
+    if value is None or value == "":
+        raise OutcomeUnknown(f"the reply has an order without {key}", text=str(item)[:300])
+    return str(value)
+
+
+def _amount(value: object) -> Decimal:
+    if value is None or value == "":
+        return Decimal(0)
+    try:
+        return Decimal(str(value))
+    except InvalidOperation:
+        raise OutcomeUnknown(f"{value!r} is not a number") from None
+
+
+def _moment(value: object) -> datetime | None:
+    text = str(value)
+    return datetime.fromtimestamp(int(text) / 1000, UTC) if text.isdecimal() and int(text) else None
