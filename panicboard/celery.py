@@ -3,7 +3,7 @@
 import os
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import setup_logging, worker_init
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "panicboard.settings")
 
@@ -15,3 +15,16 @@ app.autodiscover_tasks(["panicboard"])
 @setup_logging.connect
 def _keep_django_logging(**kwargs: object) -> None:
     """Being connected is enough: Celery then leaves logging as Django's settings made it."""
+
+
+@worker_init.connect
+def _settle_in(**kwargs: object) -> None:
+    """Keep database connections between tasks (a panic must not wait for new ones), and show we live."""
+    from django.db import connections
+
+    from panicboard import leases  # needs the app registry, which the worker has by now
+
+    for alias in connections:
+        connections.settings[alias]["CONN_MAX_AGE"] = 600
+        connections.settings[alias]["CONN_HEALTH_CHECKS"] = True
+    leases.start_beating()

@@ -21,6 +21,7 @@ from panicboard.models import Sweep
 logger = logging.getLogger(__name__)
 
 QUEUE_TIMEOUT_S = 0.3
+_stopping = threading.Event()
 _DIRECT = ThreadPoolExecutor(max_workers=64, thread_name_prefix="direct")
 
 
@@ -46,6 +47,12 @@ def sweeps(sweep_ids: Sequence[int]) -> bool:
     return taken == len(sweep_ids)
 
 
+def stop_direct() -> None:
+    """Let direct sweeps of this process end after their present round; a keeper takes them over."""
+    _stopping.set()
+    _DIRECT.shutdown(wait=True, cancel_futures=True)
+
+
 def queue_answers() -> bool:
     """Whether the broker can be reached now."""
     try:
@@ -59,12 +66,12 @@ def queue_answers() -> bool:
 def _run_directly(sweep_id: int) -> None:
     """Run a sweep in this process, and again when it is due, until it is over or someone else has it."""
     try:
-        while True:
+        while not _stopping.is_set():
             tasks.sweep_once(sweep_id)
             sweep = Sweep.objects.filter(pk=sweep_id).exclude(state__in=Sweep.OVER).first()
             if sweep is None:
                 return
             wait_s = (sweep.due_at - timezone.now()).total_seconds()
-            threading.Event().wait(min(max(wait_s, 0.05), settings.SWEEP_LEASE_S))
+            _stopping.wait(min(max(wait_s, 0.05), settings.SWEEP_LEASE_S))
     finally:
         close_old_connections()

@@ -1,0 +1,232 @@
+"""Django admin: desks, venues and accounts are made here; history is only read; secrets only go in."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ActionForm
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+
+from panicboard import credentials, panics
+from panicboard.models import (
+    Account,
+    AuditEntry,
+    Countdown,
+    Desk,
+    Panic,
+    Reading,
+    Sweep,
+    SweptOrder,
+    Venue,
+)
+from panicboard.venues import open_adapter
+from panicboard.venues.base import Credentials, Unlimited
+from panicboard.venues.errors import CredentialsRejected
+
+admin.site.site_header = "panicboard administration"
+admin.site.site_title = "panicboard"
+admin.site.site_url = "/"
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):
+    """History: nobody adds, changes or deletes it here."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+@admin.register(Desk)
+class DeskAdmin(admin.ModelAdmin):
+    list_display = ("name", "slug", "position")
+    list_editable = ("position",)
+    prepopulated_fields = {"slug": ("name",)}
+
+
+@admin.register(Venue)
+class VenueAdmin(admin.ModelAdmin):
+    list_display = ("name", "adapter", "environment", "base_url", "limit_override")
+    list_filter = ("adapter", "environment")
+
+
+class AccountForm(forms.ModelForm):
+    """The account, with its credentials as write-only fields: what is stored is never shown."""
+
+    api_key = forms.CharField(
+        required=False,
+        strip=True,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "size": 80}),
+        help_text="Write-only. Leave key and secret empty to keep what is stored.",
+    )
+    secret = forms.CharField(
+        required=False,
+        strip=True,
+        widget=forms.Textarea(attrs={"autocomplete": "off", "rows": 3, "cols": 80, "spellcheck": "false"}),
+        help_text="Write-only. HMAC: the secret text. RSA and Ed25519: the private key as PEM. "
+        "CoinSwitch: the secret as 64 hex digits.",
+    )
+
+    class Meta:
+        model = Account
+        fields = ("desk", "venue", "name", "strategy", "enabled", "key_type")
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        api_key, secret = cleaned.get("api_key"), cleaned.get("secret")
+        if bool(api_key) != bool(secret):
+            raise forms.ValidationError("Give key and secret together, or neither to keep what is stored.")
+        venue, key_type = cleaned.get("venue"), cleaned.get("key_type")
+        if api_key and secret and venue and key_type:
+            try:
+                open_adapter(
+                    venue.adapter,
+                    venue.base_url,
+                    Credentials(api_key, secret, key_type),
+                    budget=Unlimited(),
+                    account=self.instance.name,
+                )
+            except CredentialsRejected as exc:
+                raise forms.ValidationError(f"These credentials cannot be used: {exc}.") from None
+        return cleaned
+
+    def save(self, commit: bool = True) -> Account:
+        if self.cleaned_data.get("api_key"):
+            credentials.seal(
+                self.instance, api_key=self.cleaned_data["api_key"], secret=self.cleaned_data["secret"]
+            )
+        account: Account = super().save(commit)
+        return account
+
+
+class ReasonForm(ActionForm):
+    """The list's action bar, with the reason that a release needs."""
+
+    reason = forms.CharField(
+        required=False, label="Reason (release: 10 characters at least)", widget=forms.TextInput({"size": 40})
+    )
+
+
+@admin.register(Account)
+class AccountAdmin(admin.ModelAdmin):
+    form = AccountForm
+    action_form = ReasonForm
+    list_display = ("name", "desk", "venue", "enabled", "has_credentials", "latched_at", "latched_by")
+    list_filter = ("desk", "venue", "enabled", ("latched_at", admin.EmptyFieldListFilter))
+    list_select_related = ("desk", "venue", "latched_by")
+    search_fields = ("name", "strategy")
+    readonly_fields = ("latched_at", "latched_by")
+    actions = ("press", "release")
+
+    @admin.display(boolean=True, description="credentials")
+    def has_credentials(self, account: Account) -> bool:
+        return bool(account.sealed_credentials)
+
+    @admin.action(description="PRESS: cancel every open order of the chosen accounts", permissions=["press"])
+    def press(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
+        for account in queryset:
+            self._press(request, account)
+
+    @admin.action(description="Release the chosen accounts", permissions=["release"])
+    def release(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
+        try:
+            count = panics.release_accounts(
+                queryset,
+                released_by=request.user,  # type: ignore[arg-type]
+                released_by_name=request.user.get_username(),
+                reason=request.POST.get("reason", ""),
+            )
+        except ValueError as exc:
+            self.message_user(request, f"Nothing was released. {exc}", messages.ERROR)
+            return
+        self.message_user(request, f"Released {count} latched accounts.", messages.WARNING)
+
+    def _press(self, request: HttpRequest, account: Account) -> None:
+        try:
+            pressed = panics.start(
+                panics.Scope(Panic.Scope.ACCOUNT, account=account),
+                pressed_by=request.user,  # type: ignore[arg-type]
+                pressed_by_name=request.user.get_username(),
+                via=Panic.Via.ADMIN,
+                reason=request.POST.get("reason", ""),
+            )
+        except panics.NothingToSweep as exc:
+            self.message_user(request, str(exc), messages.ERROR)
+            return
+        said = "joined the running" if pressed.joined else "started"
+        link = format_html('<a href="{}">panic {}</a>', pressed.panic.get_absolute_url(), pressed.panic.pk)
+        self.message_user(request, format_html("{}: {} {}", account.name, said, link), messages.WARNING)
+
+    def has_press_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("panicboard.press")
+
+    def has_release_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("panicboard.release")
+
+
+@admin.register(Reading)
+class ReadingAdmin(ReadOnlyAdmin):
+    list_display = ("account", "read_at", "open_count", "conditional_count", "failure", "due_at")
+    list_select_related = ("account",)
+
+
+@admin.register(Countdown)
+class CountdownAdmin(ReadOnlyAdmin):
+    list_display = ("account", "scope", "countdown_ms", "venue_read_at")
+    list_select_related = ("account",)
+
+
+class SweepInline(admin.TabularInline):
+    model = Sweep
+    fk_name = "panic"
+    fields = ("account", "state", "round", "first_request_at", "read_back_at", "clear_at", "last_word")
+    readonly_fields = fields
+    extra = 0
+    can_delete = False
+    show_change_link = True
+
+
+class AuditInline(admin.TabularInline):
+    model = AuditEntry
+    fields = ("at", "actor_name", "action", "account", "detail")
+    readonly_fields = fields
+    extra = 0
+    can_delete = False
+
+
+@admin.register(Panic)
+class PanicAdmin(ReadOnlyAdmin):
+    list_display = ("pk", "scope_label", "pressed_at", "pressed_by_name", "pressed_via", "reason")
+    list_filter = ("scope", "pressed_via")
+    list_select_related = ("desk", "account")
+    date_hierarchy = "pressed_at"
+    inlines = (SweepInline, AuditInline)
+
+
+@admin.register(Sweep)
+class SweepAdmin(ReadOnlyAdmin):
+    list_display = ("pk", "panic", "account", "state", "round", "clear_at", "last_word")
+    list_filter = ("state",)
+    list_select_related = ("panic__desk", "panic__account", "account")
+
+
+@admin.register(SweptOrder)
+class SweptOrderAdmin(ReadOnlyAdmin):
+    list_display = ("pk", "sweep", "family", "symbol", "venue_order_id", "outcome", "outcome_at", "note")
+    list_filter = ("outcome", "family")
+    list_select_related = ("sweep__account",)
+    search_fields = ("venue_order_id", "client_order_id", "symbol")
+
+
+@admin.register(AuditEntry)
+class AuditEntryAdmin(ReadOnlyAdmin):
+    list_display = ("at", "actor_name", "action", "panic", "account", "detail")
+    list_filter = ("action",)
+    list_select_related = ("panic__desk", "panic__account", "account")
+    date_hierarchy = "at"

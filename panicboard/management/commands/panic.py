@@ -1,0 +1,115 @@
+"""The button from a shell."""
+
+import json
+import time
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
+
+from panicboard import dispatch, panics
+from panicboard.management import scopes
+from panicboard.models import Panic, Sweep, SweptOrder
+
+LOOK_EVERY_S = 0.1
+
+
+class Command(BaseCommand):
+    help = (
+        "Cancel every open order of a scope. Exit status: 0 when every sweep is clear (with --wait), "
+        "3 when not, 2 for wrong arguments. Without --wait: 0 when the panic is on its way."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        scopes.add_arguments(parser)
+        parser.add_argument("--symbol", metavar="S", help="with --account: only orders of this symbol")
+        parser.add_argument("--reason", default="", metavar="TEXT", help="why, for the record")
+        parser.add_argument("--wait", action="store_true", help="follow it until it is clear or --timeout")
+        parser.add_argument(
+            "--timeout", type=float, default=300, metavar="S", help="with --wait: at most so many seconds"
+        )
+        parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+
+    def handle(self, **options: Any) -> None:
+        if options["symbol"] and not options["account"]:
+            raise CommandError("--symbol needs --account: a symbol is cancelled in one account", returncode=2)
+        try:
+            pressed = panics.start(
+                scopes.scope_from(options),
+                pressed_by=None,
+                pressed_by_name=scopes.shell_user(),
+                via=Panic.Via.SHELL,
+                reason=options["reason"],
+            )
+        except panics.NothingToSweep as exc:
+            raise CommandError(str(exc), returncode=2) from None
+        panic = pressed.panic
+        if not options["json"]:
+            joined = "joined the running" if pressed.joined else "started"
+            self.stdout.write(f"{joined} panic {panic.pk}: {panic.scope_label}")
+            for name in panic.skipped:
+                self.stdout.write(f"  {name} is disabled: not swept")
+        if options["wait"]:
+            self._follow(panic, options["timeout"], quiet=options["json"])
+        report = _report(panic)
+        if options["json"]:
+            self.stdout.write(json.dumps(report))
+        else:
+            self._print(report)
+        if options["wait"] and not report["clear"]:
+            raise SystemExit(3)
+
+    def _follow(self, panic: Panic, timeout_s: float, *, quiet: bool) -> None:
+        """Wait until the panic is over; sweeps that fell to this process go on in its threads."""
+        deadline = time.monotonic() + timeout_s
+        said = ""
+        while panics.is_running(panic) and time.monotonic() < deadline:
+            time.sleep(LOOK_EVERY_S)
+            line = ", ".join(f"{count} {state}" for state, count in _states(panic).items())
+            if line != said and not quiet:
+                self.stdout.write(f"  {(timezone.now() - panic.pressed_at).total_seconds():6.1f} s  {line}")
+                said = line
+        dispatch.stop_direct()
+
+    def _print(self, report: dict[str, Any]) -> None:
+        for sweep in report["sweeps"]:
+            self.stdout.write(f"  {sweep['account']:<24} {sweep['state']:<13} {sweep['last_word']}")
+        self.stdout.write("NO OPEN ORDERS" if report["clear"] else "NOT CLEAR")
+
+
+def _states(panic: Panic) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for state in panic.sweeps.values_list("state", flat=True):
+        label = str(Sweep.State(state).label)
+        counts[label] = counts.get(label, 0) + 1
+    return counts
+
+
+def _report(panic: Panic) -> dict[str, Any]:
+    """The panic as one JSON-able object; times are ms after the press."""
+    sweeps = []
+    for sweep in panic.sweeps.select_related("account__venue").order_by("account__name"):
+        outcomes: dict[str, int] = {}
+        for outcome in sweep.orders.values_list("outcome", flat=True):
+            outcomes[SweptOrder.Outcome(outcome).label] = (
+                outcomes.get(SweptOrder.Outcome(outcome).label, 0) + 1
+            )
+        clear_ms = (sweep.clear_at - panic.pressed_at).total_seconds() * 1000 if sweep.clear_at else None
+        sweeps.append(
+            {
+                "account": sweep.account.name,
+                "venue": sweep.account.venue.name,
+                "state": Sweep.State(sweep.state).label,
+                "clear_ms": None if clear_ms is None else round(clear_ms),
+                "orders": outcomes,
+                "last_word": sweep.last_word,
+            }
+        )
+    return {
+        "panic": panic.pk,
+        "scope": panic.scope_label,
+        "pressed_at": panic.pressed_at.isoformat(),
+        "clear": all(sweep["state"] == Sweep.State.CLEAR.label for sweep in sweeps),
+        "skipped": panic.skipped,
+        "sweeps": sweeps,
+    }
