@@ -2,10 +2,17 @@
 
 from panicboard.venues.base import Budget, Credentials, VenueAdapter
 from panicboard.venues.binance_options import BinanceOptions
+from panicboard.venues.binance_portfolio import BinancePortfolio
 from panicboard.venues.binance_usdm import BinanceUsdm
+from panicboard.venues.coinswitch import CoinSwitch
 from panicboard.venues.errors import CredentialsRejected
 
-VENUES: dict[str, type[VenueAdapter]] = {adapter.slug: adapter for adapter in (BinanceUsdm, BinanceOptions)}
+VENUES: dict[str, type[VenueAdapter]] = {
+    BinanceUsdm.slug: BinanceUsdm,
+    BinanceOptions.slug: BinanceOptions,
+    BinancePortfolio.slug: BinancePortfolio,
+    CoinSwitch.slug: CoinSwitch,
+}
 
 
 def open_adapter(

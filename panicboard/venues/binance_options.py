@@ -115,6 +115,7 @@ class BinanceOptions(VenueAdapter):
 
     @classmethod
     def covers(cls, call: MassCancel, book: BookSymbol) -> bool:
+        """Whether a mass cancel reaches the orders of this symbol; one by underlying reaches all of its."""
         if call.by_underlying:
             return cls.underlying_of(book.symbol) == call.target
         return super().covers(call, book)

@@ -5,7 +5,7 @@ Fields nobody reads may come, go and change their type as they like.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from panicboard.venues.base import Access, CancelResult, Order, OrderRef
@@ -20,6 +20,8 @@ from panicboard.venues.errors import (
 )
 
 HISTORY_PAGE = 1000  # the longest page of order history that any of the three APIs gives
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: Refusals that concern the account or the API and not the order that was named.
 _NOT_THE_ORDER = (CredentialsRejected, ClockRejected, EndpointGone)
@@ -160,7 +162,7 @@ def history_in_windows(
     `fetch` takes the first and last ms of a window. A full page may have left orders out, at either end,
     so its window is read again in halves. Raises OutcomeUnknown when a single ms fills a page.
     """
-    first = int(since.timestamp() * 1000)
+    first = (since - _EPOCH) // timedelta(milliseconds=1)
     windows = [
         (start, min(start + window_ms - 1, until_ms)) for start in range(first, until_ms + 1, window_ms)
     ]
