@@ -226,7 +226,7 @@ class AccountBudget:
         if _without_redis():
             return None
         try:
-            return int(client().eval(_USED, 1, self._pool(limit), limit.window_s + SLACK_S))  # type: ignore[arg-type]
+            return int(client().eval(_USED, 1, self._pool(limit), limit.window_s + SLACK_S))
         except redis.RedisError as exc:
             _lost_redis(exc)
             return None
@@ -250,7 +250,7 @@ class AccountBudget:
         if not _without_redis():
             try:
                 keys_and_args = (pool, f"{pool}:blocked", weight, cap, window_s)
-                return int(client().eval(_SPEND, 2, *keys_and_args))  # type: ignore[arg-type]
+                return int(client().eval(_SPEND, 2, *keys_and_args))
             except redis.RedisError as exc:
                 _lost_redis(exc)
         return _local.spend(pool, weight, int(cap * LOCAL_SHARE), window_s)

@@ -54,7 +54,7 @@ class Scope:
             return every
         if self.kind == Panic.Scope.DESK:
             return every.filter(desk=self.desk)
-        return every.filter(pk=self.account.pk if self.account else None)
+        return every.filter(pk=self.account.pk) if self.account else every.none()
 
     def _panic(self) -> Panic:
         return Panic(

@@ -340,7 +340,7 @@ class _Sweeper:
         """
         groups: dict[tuple[str, str], list[SweptOrder]] = defaultdict(list)
         for row in self.orders.unresolved():
-            groups[row.family, row.symbol].append(row)
+            groups[self._history_of(row.family, row.symbol)].append(row)
         for (family, symbol), rows in groups.items():
             history_weight = self.adapter.history_weight(family)
             if (
@@ -359,6 +359,10 @@ class _Sweeper:
         if left:
             self._save(known_empty_at=None, full_empty_at=None)
         return not left
+
+    def _history_of(self, family: str, symbol: str) -> tuple[str, str]:
+        """The family and symbol to ask for a history that holds this book symbol."""
+        return family, "" if self.adapter.account_wide_history else symbol
 
     def _ask_one_by_one(self, rows: list[SweptOrder]) -> None:
         futures = [(row, CALLS.submit(_patiently, self.adapter.order, swept_orders.ref(row))) for row in rows]
@@ -387,12 +391,15 @@ class _Sweeper:
             return
         self.traced = True
         since = self.reading.read_at - CLOCK_SLACK
-        books = [book for book in self._targets() if self.adapter.history_weight(book.family) is not None]
-        budget = AccountBudget(self.account, Work.READ)
-        adapter = self._open(budget)
-        futures = [CALLS.submit(adapter.history, book.family, book.symbol, since) for book in books]
+        books = {
+            self._history_of(book.family, book.symbol)
+            for book in self._targets()
+            if self.adapter.history_weight(book.family) is not None
+        }
+        adapter = self._open(AccountBudget(self.account, Work.READ))
+        futures = [(symbol, CALLS.submit(adapter.history, family, symbol, since)) for family, symbol in books]
         missed: list[str] = []
-        for book, future in zip(books, futures, strict=True):
+        for symbol, future in futures:
             try:
                 for order in future.result():
                     ended_at = order.updated_at or timezone.now()
@@ -402,8 +409,8 @@ class _Sweeper:
                     ):
                         self.orders.settle(order, self.adapter)
             except VenueError as exc:
-                logger.info("%s: %s not traced: %s", self.sweep, book.symbol, exc)
-                missed.append(book.symbol)
+                logger.info("%s: %s not traced: %s", self.sweep, symbol, exc)
+                missed.append(symbol or "any symbol")
         self.orders.flush()
         if missed:
             symbols = ", ".join(sorted(set(missed)))

@@ -219,6 +219,9 @@ class VenueAdapter(ABC):
     #: Does one mass cancel reach every symbol of the account?
     account_wide_cancel: ClassVar[bool] = False
 
+    #: Does `history` take an empty symbol for all symbols at once?
+    account_wide_history: ClassVar[bool] = False
+
     @abstractmethod
     def __init__(self, base_url: str, credentials: Credentials, *, budget: Budget, account: str) -> None:
         """Hold what the calls need; none is made. `account` is the name that log lines carry.

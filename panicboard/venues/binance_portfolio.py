@@ -71,6 +71,7 @@ UM_CONDITIONAL = Family(
     list_symbol_weight=1,
     list_all_weight=40,
     query_weight=1,
+    triggers_into="um",
 )
 CM_CONDITIONAL = Family(
     slug="cm_conditional",
@@ -80,6 +81,7 @@ CM_CONDITIONAL = Family(
     list_symbol_weight=1,
     list_all_weight=40,
     query_weight=2,  # open and finished orders are two calls
+    triggers_into="cm",
 )
 UM = Family(
     slug="um",
@@ -155,11 +157,12 @@ class BinancePortfolio(VenueAdapter):
 
     @classmethod
     def mass_cancels(cls, symbols: Collection[BookSymbol], *, whole_account: bool) -> list[MassCancel]:
-        """One call for each symbol and each book that trades it; there is none for the whole account."""
+        """Each book that trades a symbol, conditional first; the venue has no account-wide call."""
         return [
             MassCancel(family.slug, name, _MASS_CANCEL_WEIGHTS[family])
+            for name in sorted({known.symbol for known in symbols})
             for family in cls.families
-            for name in _symbols_of(family, symbols)
+            if name in _symbols_of(family, symbols)
         ]
 
     @classmethod

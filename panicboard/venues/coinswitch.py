@@ -94,6 +94,7 @@ class CoinSwitch(VenueAdapter):
     limits: ClassVar[tuple[Limit, ...]] = (OPEN, CANCEL_ALL, CANCEL, STATUS, CLOSED)
     key_types = ("ed25519",)
     account_wide_cancel = True
+    account_wide_history = True
     cancel_settle_ms = 1000  # not published; a listing is dear here, and before that it is mostly in vain
     horizon_days: ClassVar[int] = HORIZON_DAYS  #: what an empty listing proves something about
 
@@ -213,14 +214,14 @@ class CoinSwitch(VenueAdapter):
         return 2
 
     def history(self, family: str, symbol: str, since: datetime) -> list[Order]:
-        """Every finished order of one symbol placed since then; newest first.
+        """Every finished order of one symbol (empty: of all) placed since then; newest first.
 
         POST /trade/api/v2/futures/orders/closed, 20 calls in 60 s, 50 orders a page. Open ones are not in it.
         https://api-trading.coinswitch.co/futures/reference/closed-orders
         """
         since_ms = int(since.timestamp() * 1000)
         path = "/trade/api/v2/futures/orders/closed"
-        orders = self._walk(path, CLOSED, symbol, self._now_at_most_ms(), since_ms, prepaid=0)
+        orders = self._walk(path, CLOSED, symbol or None, self._now_at_most_ms(), since_ms, prepaid=0)
         return [order for order in orders if order.placed_at is None or order.placed_at >= since]
 
     def _now_at_most_ms(self) -> int:
