@@ -1,0 +1,105 @@
+"""The demo: simulated venues, their accounts on three desks, and three people who may log in.
+
+It never mixes with anything else: where an account of a live or test venue exists, nothing is made.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib.auth.models import Group, User
+from django.db import transaction
+from django.utils.text import slugify
+
+from panicboard import credentials, people
+from panicboard.models import Account, Desk, Venue
+from panicboard.venues import VENUES
+
+#: Who may log in, and the group each is in; the administrator is a superuser and in none.
+LOGINS: Mapping[str, str | None] = {
+    "risk.desk1": people.RISK_MANAGERS,
+    "viewer": people.VIEWERS,
+    "admin": None,
+}
+PASSWORD = "panic-demo"  # noqa: S105  # printed at each start of the demo
+
+DESKS = ("Delta One", "Options MM", "Carry")  # in the board's order
+#: Desk and strategy of an account, by its venue's adapter.
+PLACES: Mapping[str, tuple[str, str]] = {
+    "binance-usdm": ("Delta One", "market making"),
+    "binance-options": ("Options MM", "quoting"),
+    "binance-portfolio": ("Carry", "basis"),
+    "coinswitch": ("Carry", "cross-venue"),
+}
+
+
+class NotADemo(Exception):
+    """The database holds real accounts; the text names one and says what to do."""
+
+
+def refuse_real_accounts() -> None:
+    """Raise NotADemo where an account of a venue that is not simulated exists."""
+    real = (
+        Account.objects.exclude(venue__environment=Venue.Environment.SIMULATED)
+        .select_related("venue")
+        .first()
+    )
+    if real is not None:
+        raise NotADemo(
+            f"This database holds {real.name} at {real.venue.name} ({real.venue.get_environment_display()}): "
+            "the demo does not mix with it. Start without --demo, or give the demo a directory of its own "
+            "with PANICBOARD_VAR (and DATABASE_URL unset)."
+        )
+
+
+@transaction.atomic
+def make(announced: Mapping[str, Any]) -> None:
+    """Make desks, venues, accounts and logins for what the simulator announced, or bring them up to date.
+
+    `announced` is {"url", "accounts": [{"name", "venue", "api_key", "secret", "key_type"}]}, `venue` being
+    an adapter's slug. Simulated accounts that it no longer names are disabled; people who exist already
+    are left as they are. Raises NotADemo.
+    """
+    refuse_real_accounts()
+    for row in announced["accounts"]:
+        desk_name, strategy = PLACES[row["venue"]]
+        desk, _ = Desk.objects.get_or_create(
+            slug=slugify(desk_name), defaults={"name": desk_name, "position": DESKS.index(desk_name)}
+        )
+        venue, _ = Venue.objects.update_or_create(
+            name=f"{VENUES[row['venue']].label} (simulated)",
+            defaults={
+                "adapter": row["venue"],
+                "base_url": announced["url"],
+                "environment": Venue.Environment.SIMULATED,
+            },
+        )
+        account = Account.objects.filter(name=row["name"]).first()
+        if account is None:
+            account = Account(name=row["name"], desk=desk, strategy=strategy)
+        account.venue = venue
+        account.key_type = row["key_type"]
+        account.enabled = True
+        credentials.seal(account, api_key=row["api_key"], secret=row["secret"])
+        account.save()
+    Account.objects.exclude(name__in=[row["name"] for row in announced["accounts"]]).update(enabled=False)
+    _make_logins()
+
+
+def known_logins() -> list[str]:
+    """Return the demo's people whose password everybody knows: those still as the demo made them."""
+    return [
+        user.username
+        for user in User.objects.filter(username__in=LOGINS, is_active=True).order_by("pk")
+        if user.check_password(PASSWORD)
+    ]
+
+
+def _make_logins() -> None:
+    for username, group in LOGINS.items():
+        if User.objects.filter(username=username).exists():
+            continue
+        if group is None:
+            User.objects.create_superuser(username, password=PASSWORD)
+        else:
+            user = User.objects.create_user(username, password=PASSWORD)
+            user.groups.add(Group.objects.get(name=group))

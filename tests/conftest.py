@@ -1,0 +1,103 @@
+"""What every test starts from: files, keys, database and broker of its own, and no real network.
+
+The settings are read when this file has been: pyproject.toml names no settings module, so that they
+find the directory below and never the developer's `var/`.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.product import Product
+
+VAR = Path(tempfile.mkdtemp(prefix="panicboard-test-"))
+for name in ("REDIS_URL", "BROKER_URL", "DATABASE_URL", "PANICBOARD_URL", "SECRET_KEY", "CREDENTIALS_KEYS"):
+    os.environ.pop(name, None)
+os.environ["PANICBOARD_VAR"] = str(VAR)
+os.environ["DJANGO_SETTINGS_MODULE"] = "panicboard.settings"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    from django.conf import settings
+
+    if settings.VAR_DIR != VAR.resolve():
+        pytest.exit(f"the settings were read too early: tests would use {settings.VAR_DIR}", returncode=4)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(VAR, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def no_real_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refuse every connection that would leave this machine."""
+    connect = socket.socket.connect
+
+    def connect_here(self: socket.socket, address: object) -> None:
+        if isinstance(address, tuple) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise AssertionError(f"a test tried to reach {address[0]}")
+        connect(self, address)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(socket.socket, "connect", connect_here)
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[Path]:
+    """The embedded Valkey on the settings' socket, for the whole session. Gives its socket."""
+    from django.conf import settings
+
+    from panicboard import embedded_redis, processes
+
+    server = subprocess.Popen(processes.valkey().argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not embedded_redis.answers(settings.EMBEDDED_SOCKET):
+        assert server.poll() is None, "the embedded Valkey ended at its start"
+        time.sleep(0.01)
+    yield settings.EMBEDDED_SOCKET
+    server.terminate()
+    server.wait()
+
+
+@pytest.fixture
+def broker(valkey: Path) -> Path:
+    """The broker, empty."""
+    import redis
+
+    with redis.Redis(unix_socket_path=str(valkey)) as client:
+        client.flushall()
+    return valkey
+
+
+@pytest.fixture
+def bare_product(transactional_db: None, broker: Path) -> "Iterator[Product]":
+    """Start real processes of the product on this test's database and broker; all end with the test.
+
+    Nothing runs at first: `bare_product.start(processes.keeper())`, and see `tests/product.py`.
+    """
+    from django.conf import settings
+
+    from tests.product import Product
+
+    with Product({"DATABASE_URL": f"sqlite:///{settings.DATABASES['default']['NAME']}"}) as product:
+        yield product
+
+
+@pytest.fixture
+def product(bare_product: "Product") -> "Product":
+    """Two panic workers, a background worker and the keeper, ready."""
+    from panicboard import processes
+
+    workers = [processes.worker("panic", number, 100) for number in (1, 2)]
+    started = [bare_product.start(worker) for worker in [*workers, processes.worker("background", 1, 32)]]
+    bare_product.start(processes.keeper())
+    for worker in started:
+        worker.wait_for_line(" ready.")
+    return bare_product
