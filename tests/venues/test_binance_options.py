@@ -14,7 +14,9 @@ from panicboard.venues.base import (
     Access,
     BookSymbol,
     CancelResult,
+    Family,
     HeartbeatReply,
+    Limit,
     Listing,
     MassCancel,
     MassCancelReply,
@@ -78,6 +80,12 @@ def book(*symbols: str) -> list[BookSymbol]:
 
 
 # Planning
+
+
+def test_what_the_venue_offers_is_declared():
+    assert BinanceOptions.limits == (Limit("eapi", "address", 2400, 60),)
+    assert (BinanceOptions.has_countdown, BinanceOptions.has_countdown_read) == (True, True)
+    assert BinanceOptions.families == (Family("ordinary", "Ordinary", False, 5, 1, 40, 1, 10),)
 
 
 def test_symbols_that_share_an_underlying_are_cancelled_in_one_call():
@@ -482,10 +490,10 @@ def test_a_status_nobody_knows_spoils_the_listing(binance_options, venue_http, p
 
 
 def test_an_order_that_only_reduces_is_marked(binance_options, venue_http, payload):
-    reducing = payload("binance_options/open_orders")[0] | {"reduceOnly": True}
+    reducing = payload("binance_options/open_orders")[0] | {"reduceOnly": True, "clientOrderId": "mine"}
     venue_http.get(f"{URL}/eapi/v1/openOrders", json=[reducing])
 
-    assert binance_options.open_orders(FULL) == [replace(OPEN, protective=True)]
+    assert binance_options.open_orders(FULL) == [replace(OPEN, client_order_id="mine", protective=True)]
 
 
 @pytest.mark.parametrize(
@@ -594,13 +602,14 @@ def test_a_rejected_timestamp_is_resynced_and_signed_anew_once(binance_options, 
     assert budget.spent == [("eapi", 1)] * 3
 
 
-def test_the_weight_limit_has_a_code_of_its_own_here(binance_options, venue_http, budget):
+@pytest.mark.parametrize("code", [-1003, -1008])
+def test_the_weight_limit_has_a_code_of_its_own_here(binance_options, venue_http, budget, code):
     text = "Too many requests; current limit is 2400 request weight per 1 MINUTE."
-    venue_http.get(f"{URL}/eapi/v1/openOrders", status=400, json={"code": -1008, "msg": text})
+    venue_http.get(f"{URL}/eapi/v1/openOrders", status=400, json={"code": code, "msg": text})
 
     with pytest.raises(RateLimited) as caught:
         binance_options.open_orders(FULL)
 
     told = caught.value
-    assert (told.status, told.code, told.text, told.banned) == (400, "-1008", text, False)
+    assert (told.status, told.code, told.text, told.banned) == (400, str(code), text, False)
     assert budget.blocked == [("eapi", 15_000)]

@@ -13,6 +13,8 @@ from panicboard.venues.base import (
     Access,
     BookSymbol,
     CancelResult,
+    Family,
+    Limit,
     Listing,
     MassCancel,
     MassCancelReply,
@@ -90,6 +92,15 @@ def sent(venue_http, place: int = 0) -> dict[str, str]:
 
 
 # Planning
+
+
+def test_what_the_venue_offers_is_declared():
+    assert BinanceUsdm.limits == (Limit("fapi", "address", 2400, 60),)
+    assert (BinanceUsdm.has_countdown, BinanceUsdm.has_countdown_read) == (True, False)
+    assert BinanceUsdm.families == (
+        Family("conditional", "Conditional", True, 1, 1, 40, 1, 1, triggers_into="ordinary"),
+        Family("ordinary", "Ordinary", False, 1, 1, 40, 1, 10),
+    )
 
 
 def test_mass_cancels_take_both_books_of_every_symbol_conditional_first():
@@ -610,8 +621,27 @@ def test_history_reads_a_full_page_again_in_halves(binance_usdm, venue_http, pay
 
     orders = binance_usdm.history("ordinary", "BTCUSDT", datetime.now(UTC) - timedelta(hours=1))
 
+    (start, end), first, second = (
+        (int(window["startTime"]), int(window["endTime"]))
+        for window in (sent(venue_http, place) for place in range(3))
+    )
+    middle = (start + end) // 2
+    assert (first, second) == ((start, middle), (middle + 1, end))
     assert [order.venue_order_id for order in orders] == [str(n) for n in range(1, 1101)]
     assert budget.spent == [("fapi", 5)] * 3
+
+
+def test_history_that_does_not_fit_a_page_however_short_the_window_is_unknown(
+    binance_usdm, venue_http, payload
+):
+    full = [payload("binance_usdm/order") | {"orderId": n} for n in range(1, 1001)]
+    venue_http.get(f"{URL}/fapi/v1/allOrders", json=full)
+
+    with pytest.raises(OutcomeUnknown, match="more than 999 orders in one ms"):
+        binance_usdm.history("ordinary", "BTCUSDT", datetime.now(UTC) - timedelta(milliseconds=50))
+
+    last = sent(venue_http, len(venue_http.calls) - 1)
+    assert last["startTime"] == last["endTime"]
 
 
 # Failures
