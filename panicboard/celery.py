@@ -4,6 +4,7 @@ import os
 
 from celery import Celery
 from celery.signals import setup_logging, worker_init
+from celery.worker import WorkController
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "panicboard.settings")
 
@@ -18,7 +19,7 @@ def _keep_django_logging(**kwargs: object) -> None:
 
 
 @worker_init.connect
-def _settle_in(**kwargs: object) -> None:
+def _settle_in(sender: WorkController, **kwargs: object) -> None:
     """Keep database connections between tasks (a panic must not wait for new ones), and show we live."""
     from django.db import connections
 
@@ -27,4 +28,5 @@ def _settle_in(**kwargs: object) -> None:
     for alias in connections:
         connections.settings[alias]["CONN_MAX_AGE"] = 600
         connections.settings[alias]["CONN_HEALTH_CHECKS"] = True
-    leases.start_beating()
+    # worker-panic-1@host is a worker of the kind worker-panic
+    leases.start_beating(sender.hostname.partition("@")[0].rstrip("-0123456789"))

@@ -28,8 +28,8 @@ KEEP_BEATS = timedelta(days=1)
 
 def run(stop: threading.Event) -> None:
     """Lead when no other keeper does, and queue what is due, until told to stop."""
-    owner = leases.process_name()
-    leases.start_beating()
+    owner = leases.process_name("keeper")
+    leases.start_beating("keeper")
     renewed_at = checked_at = 0.0
     leading = False
     while not stop.wait(TICK_S):

@@ -21,12 +21,11 @@ from panicboard.models import Beat, Lease, Sweep
 logger = logging.getLogger(__name__)
 
 RENEW_EVERY_S = 0.5
-#: Set by the supervisor: which part of the product this process is.
-PROCESS_KIND = os.environ.get("PANICBOARD_PROCESS", "shell")
 
 
-def process_name() -> str:
-    return f"{PROCESS_KIND}@{socket.gethostname()[:40]}:{os.getpid()}"
+def process_name(kind: str = "") -> str:
+    """This process as leases and beats name it."""
+    return f"{kind or 'process'}@{socket.gethostname()[:40]}:{os.getpid()}"
 
 
 class _Renewer:
@@ -36,7 +35,7 @@ class _Renewer:
         self._owners: set[str] = set()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._beating = False
+        self._kind = ""
 
     def add(self, owner: str) -> None:
         with self._lock:
@@ -47,8 +46,9 @@ class _Renewer:
         with self._lock:
             self._owners.discard(owner)
 
-    def start_beating(self) -> None:
-        self._beating = True
+    def start_beating(self, kind: str) -> None:
+        """Leave signs of life as a process of this kind from now on."""
+        self._kind = kind
         self._ensure_thread()
 
     def _ensure_thread(self) -> None:
@@ -76,8 +76,10 @@ class _Renewer:
             Sweep.objects.filter(lease_owner__in=owners).update(
                 lease_until=now + timedelta(seconds=settings.SWEEP_LEASE_S)
             )
-        if self._beating:
-            Beat.objects.update_or_create(process=process_name(), defaults={"kind": PROCESS_KIND, "at": now})
+        if self._kind:
+            Beat.objects.update_or_create(
+                process=process_name(self._kind), defaults={"kind": self._kind, "at": now}
+            )
 
 
 _renewer = _Renewer()

@@ -10,7 +10,7 @@ from panicboard.models import Account
 logger = logging.getLogger(__name__)
 
 
-@shared_task(queue="panic")
+@shared_task
 def run_sweep(sweep_id: int) -> None:
     """Sweep one account until it is clear or has to wait; nothing while another worker holds it."""
     sweep_once(sweep_id)
@@ -31,7 +31,7 @@ def sweep_once(sweep_id: int) -> None:
         raise
 
 
-@shared_task(queue="background")
+@shared_task
 def read_account(account_id: int) -> None:
     """Read one account's open orders in the background."""
     from panicboard import readings  # here, as above

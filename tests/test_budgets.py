@@ -1,0 +1,136 @@
+"""The shared budget: what each class of work may spend, and what happens without Redis."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from panicboard import budgets
+from panicboard.budgets import AccountBudget, Work
+from panicboard.models import Account, Venue
+from panicboard.venues.base import Limit
+from panicboard.venues.errors import BudgetSpent
+
+WEIGHT = Limit("fapi", "address", 100)
+CALLS = Limit("status", "key", 10)
+
+
+@pytest.fixture
+def account(request: pytest.FixtureRequest) -> Account:
+    """An account whose venue address no other test shares."""
+    return Account(pk=1, name="alpha", venue=Venue(base_url=f"http://{request.node.name[:60]}.test"))
+
+
+def spend_all(budget: AccountBudget, limit: Limit, weight: int = 1) -> int:
+    spent = 0
+    try:
+        while True:
+            budget.spend(limit, weight)
+            spent += weight
+    except BudgetSpent:
+        return spent
+
+
+@pytest.mark.usefixtures("valkey")
+def test_panics_may_spend_the_whole_limit(account: Account) -> None:
+    assert spend_all(AccountBudget(account, Work.PANIC), WEIGHT, 10) == 100
+
+
+@pytest.mark.usefixtures("valkey")
+def test_reads_leave_the_reserve_whole(account: Account) -> None:
+    assert spend_all(AccountBudget(account, Work.READ), WEIGHT, 10) == 50
+    assert spend_all(AccountBudget(account, Work.HEARTBEAT), WEIGHT, 10) == 0
+    assert spend_all(AccountBudget(account, Work.PANIC), WEIGHT, 10) == 50
+
+
+@pytest.mark.usefixtures("valkey")
+def test_spent_budget_says_when_there_is_more(account: Account) -> None:
+    budget = AccountBudget(account, Work.PANIC)
+    budget.spend(WEIGHT, 100)
+
+    with pytest.raises(BudgetSpent) as caught:
+        budget.spend(WEIGHT, 1)
+
+    assert 50_000 < caught.value.retry_after_ms <= 62_000
+
+
+@pytest.mark.usefixtures("valkey")
+def test_call_dearer_than_the_share_is_refused_with_the_reason(account: Account) -> None:
+    with pytest.raises(BudgetSpent) as caught:
+        AccountBudget(account, Work.READ).spend(WEIGHT, 51)
+
+    assert str(caught.value) == "a call of weight 51 is more than reads may use of fapi (50)"
+
+
+@pytest.mark.usefixtures("valkey")
+def test_accounts_behind_one_address_share_its_limit(account: Account) -> None:
+    other = Account(pk=2, name="beta", venue=account.venue)
+    AccountBudget(account, Work.PANIC).spend(WEIGHT, 60)
+
+    assert spend_all(AccountBudget(other, Work.PANIC), WEIGHT, 10) == 40
+
+
+@pytest.mark.usefixtures("valkey")
+def test_keys_have_their_limits_to_themselves(account: Account) -> None:
+    other = Account(pk=2, name="beta", venue=account.venue)
+    AccountBudget(account, Work.PANIC).spend(CALLS, 10)
+
+    assert spend_all(AccountBudget(other, Work.PANIC), CALLS) == 10
+
+
+@pytest.mark.usefixtures("valkey")
+def test_prepaid_weight_is_spent_first_and_only_once(account: Account) -> None:
+    budget = AccountBudget(account, Work.PANIC)
+    budget.prepay(WEIGHT, 100)
+
+    assert spend_all(budget, WEIGHT, 10) == 100
+
+
+@pytest.mark.usefixtures("valkey")
+def test_prepay_takes_all_or_nothing(account: Account) -> None:
+    budget = AccountBudget(account, Work.PANIC)
+    budget.spend(WEIGHT, 50)
+
+    with pytest.raises(BudgetSpent):
+        budget.prepay(WEIGHT, 51)
+
+    assert spend_all(budget, WEIGHT, 10) == 50
+
+
+@pytest.mark.usefixtures("valkey")
+def test_many_threads_together_never_overspend(account: Account) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        spent = sum(pool.map(lambda _: spend_all(AccountBudget(account, Work.PANIC), WEIGHT), range(16)))
+
+    assert spent == 100
+
+
+@pytest.mark.usefixtures("valkey")
+def test_venue_that_refuses_is_left_alone_by_everybody(account: Account) -> None:
+    AccountBudget(account, Work.READ).block(WEIGHT, 30_000)
+
+    with pytest.raises(BudgetSpent) as caught:
+        AccountBudget(account, Work.PANIC).spend(WEIGHT, 1)
+
+    assert 29_000 < caught.value.retry_after_ms <= 30_000
+
+
+@pytest.mark.usefixtures("valkey")
+def test_limit_granted_by_the_venue_replaces_the_published_one(account: Account) -> None:
+    account.venue.limit_override = 200
+
+    assert spend_all(AccountBudget(account, Work.PANIC), WEIGHT, 10) == 200
+    assert spend_all(AccountBudget(account, Work.PANIC), CALLS) == 10
+
+
+def test_without_redis_each_process_keeps_to_its_share(
+    account: Account, monkeypatch: pytest.MonkeyPatch, settings: pytest.FixtureRequest
+) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:9/0"
+    budgets.client.cache_clear()
+    monkeypatch.setattr(budgets, "_redis_lost_at", -budgets.RETRY_REDIS_S)
+
+    spent = spend_all(AccountBudget(account, Work.PANIC), WEIGHT)
+
+    budgets.client.cache_clear()
+    monkeypatch.setattr(budgets, "_redis_lost_at", -budgets.RETRY_REDIS_S)
+    assert spent == 25
