@@ -35,6 +35,13 @@ class Call:
     revoked: bool = False  # a fault says that this key no longer exists
     weight: int = 0  # what the call cost, once it is known
 
+    @property
+    def owner(self) -> str:
+        """The name of the account that called; only a route that asks for a key has one."""
+        if self.account is None:
+            raise LookupError(f"{self.method} {self.path} was answered without a key")
+        return self.account.name
+
 
 @dataclass(slots=True)
 class Reply:

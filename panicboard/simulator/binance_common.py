@@ -5,12 +5,14 @@ https://developers.binance.com/docs/derivatives/usds-margined-futures/general-in
 https://developers.binance.com/docs/derivatives/usds-margined-futures/error-code
 """
 
+import json
 from abc import abstractmethod
 from typing import ClassVar
 from urllib.parse import parse_qsl
 
 from panicboard.simulator.accounts import Account
 from panicboard.simulator.api import Api, Call, Params, Refusal, Reply, Route, encode
+from panicboard.simulator.book import Order
 from panicboard.simulator.signing import signature_is_valid, strip_signature
 
 RECV_WINDOW_MS = 5000
@@ -70,6 +72,44 @@ def boolean(params: Params, name: str) -> bool:
     return value == "true"
 
 
+def id_list(params: Params, name: str, *, numeric: bool) -> list[str]:
+    """A list parameter, JSON text, as strings; empty when it was not sent. Raises -1130.
+
+    Its name is also taken in lower case, as ccxt sends it.
+    """
+    text = params.get(name) or params.get(name.lower())
+    if not text:
+        return []
+    kind = int if numeric else str
+    try:
+        values = json.loads(text)
+    except ValueError:
+        values = None
+    if not isinstance(values, list) or not all(type(value) is kind for value in values):
+        raise refuse(-1130, f"Data sent for parameter '{name}' is not valid.")
+    return [str(value) for value in values]
+
+
+def json_list(params: Params, name: str) -> list[Params]:
+    """A list of orders, JSON text, each order's values as strings. Raises -1102, -1130."""
+    try:
+        values = json.loads(need(params, name))
+        return [
+            {
+                key: str(value).lower() if isinstance(value, bool) else str(value)
+                for key, value in item.items()
+            }
+            for item in values
+        ]
+    except (ValueError, AttributeError, TypeError):
+        raise refuse(-1130, f"Data sent for parameter '{name}' is not valid.") from None
+
+
+def within(order: Order, start: int | None, end: int | None) -> bool:
+    """Was the order placed in this span of time (Unix ms, None: no bound)?"""
+    return (start is None or order.created_ms >= start) and (end is None or order.created_ms <= end)
+
+
 class BinanceApi(Api):
     """A Binance API: `pool` is the weight pool its calls are charged to."""
 
@@ -79,6 +119,13 @@ class BinanceApi(Api):
         -1130,
         "Data sent for parameter 'recvWindow' is not valid.",
     )
+
+    too_many_requests: ClassVar[tuple[int, str]] = (
+        -1003,
+        "Too many requests; current limit is {limit} requests per minute. "
+        "Please use the websocket for live updates to avoid polling the API.",
+    )
+    banned: ClassVar[tuple[int, str]] = (-1003, "Way too many requests; IP banned until {until}.")
 
     @abstractmethod
     def make_routes(self) -> list[Route]: ...
@@ -120,17 +167,23 @@ class BinanceApi(Api):
         headers = {"X-MBX-USED-WEIGHT-1M": str(used)}
         return Reply(status, encode({"code": code, "msg": text}), headers)
 
+    def count_orders(self, call: Call, number: int) -> dict[str, str]:
+        """Count new orders of the calling account. Returns the headers that tell. Raises -1015 (429)."""
+        counts, broken = self.world.limits.count_orders(self.pool, call.owner, number, call.now_ms)
+        headers = {"X-MBX-ORDER-COUNT-1M": str(counts.in_minute)}
+        if self.pool == "fapi":
+            headers["X-MBX-ORDER-COUNT-10S"] = str(counts.in_ten_s)
+        if broken:
+            raise refuse(-1015, f"Too many new orders; current limit is {broken}.", 429)
+        return headers
+
     def _over_limit(self, call: Call, status: int) -> Refusal:
         if status == 418:
             until = self.world.limits.usages[self.pool, call.address].banned_until_ms
-            return refuse(-1003, f"Way too many requests; IP banned until {until}.", 418)
-        limit = self.world.limits.limits[self.pool]
-        return refuse(
-            -1003,
-            f"Too many requests; current limit is {limit} requests per minute. "
-            "Please use the websocket for live updates to avoid polling the API.",
-            429,
-        )
+            code, text = self.banned
+            return refuse(code, text.format(until=until), 418)
+        code, text = self.too_many_requests
+        return refuse(code, text.format(limit=self.world.limits.limits[self.pool]), 429)
 
     def _check_key(self, call: Call) -> Account:
         api_key = call.headers.get(self.key_header, "")
@@ -140,6 +193,8 @@ class BinanceApi(Api):
             raise refuse(
                 -2015, f"Invalid API-key, IP, or permissions for action, request ip: {call.address}", 401
             )
+        if not call.account.can_trade and call.method != "GET":
+            raise refuse(-2015, "Invalid API-key, IP, or permissions for action.", 401)
         return call.account
 
     def _check_time(self, call: Call, params: Params) -> None:

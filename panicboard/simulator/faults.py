@@ -147,14 +147,14 @@ class Faults:
         """The call faults that strike this request, each counted as used once."""
         hit = [f for f in self.on_calls if f.matches_call(account, venue, method, path)]
         for fault in hit:
-            self._use(fault)
+            self.use(fault)
         return hit
 
     def of_cancel(self, order: Order) -> Fault | None:
         """The fault that keeps this cancel from working as it should, counted as used once."""
         for fault in self.on_books:
             if fault.kind != "unknown_status" and fault.matches_order(order):
-                self._use(fault)
+                self.use(fault)
                 return fault
         return None
 
@@ -165,7 +165,8 @@ class Faults:
                 return str(fault.options.get("status", "PENDING_REVIEW"))
         return status
 
-    def _use(self, fault: Fault) -> None:
+    def use(self, fault: Fault) -> None:
+        """Count a rule as used once; after its last time it is gone."""
         fault.hits += 1
         if fault.left is not None:
             fault.left -= 1

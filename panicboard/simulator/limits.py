@@ -48,11 +48,27 @@ class Limits:
         self.calls: dict[tuple[str, str], deque[int]] = {}
         self.on = on
         self.switch(on=on)
+        self._start = (on, dict(self.limits))
 
     def switch(self, *, on: bool) -> None:
         """Set every pool to the venue's real limit, or to none."""
         self.on = on
         self.limits = {pool: amount if on else None for pool, amount in REAL_LIMITS.items()}
+
+    def override(self, pool: str, amount: int | None) -> None:
+        """Give one pool another limit, or none. Raises ValueError for a pool there is not."""
+        if pool not in REAL_LIMITS:
+            raise ValueError(f"pool {pool!r} is not one of {', '.join(REAL_LIMITS)}")
+        self.limits[pool] = amount
+
+    def keep_as_default(self) -> None:
+        """Let `reset` come back to the limits as they are now (the command line's)."""
+        self._start = (self.on, dict(self.limits))
+
+    def reset(self) -> None:
+        """Forget everything that was used, and come back to the limits of the start."""
+        self.clear()
+        self.on, self.limits = self._start[0], dict(self._start[1])
 
     def clear(self) -> None:
         """Forget everything that was used, and every ban."""

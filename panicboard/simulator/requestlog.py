@@ -2,7 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from urllib.parse import parse_qsl
 
 KEPT = 500_000
@@ -68,6 +68,11 @@ class RequestLog:
     def clear(self) -> None:
         """Forget the entries; numbering goes on."""
         self._entries.clear()
+
+    def count_since(self, moment_us: int) -> int:
+        """How many requests arrived after this moment (Unix µs)."""
+        late = takewhile(lambda entry: entry.arrived_us > moment_us, reversed(self._entries))
+        return sum(1 for _ in late)
 
     def since(
         self, seq: int, limit: int | None = None, account: str | None = None, path: str | None = None

@@ -5,11 +5,14 @@ import time
 from importlib import import_module
 from importlib.util import find_spec
 
-from aiohttp import web
+from aiohttp import StreamReader, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http_parser import RawRequestMessage
 
 from panicboard.simulator.api import Api, Call, Reply
 from panicboard.simulator.control import Control
 from panicboard.simulator.faults import Fault
+from panicboard.simulator.options import OptionsApi
 from panicboard.simulator.usdm import UsdmApi
 from panicboard.simulator.world import World
 
@@ -43,7 +46,7 @@ TIMEOUT_408 = (
 
 def make_apis(world: World) -> list[Api]:
     """The venue APIs over one world."""
-    apis: list[Api] = [UsdmApi(world)]
+    apis: list[Api] = [UsdmApi(world), OptionsApi(world)]
     for module, name in (("portfolio", "PortfolioApi"), ("coinswitch", "CoinSwitchApi")):
         if find_spec(f"panicboard.simulator.{module}"):
             apis.append(getattr(import_module(f"panicboard.simulator.{module}"), name)(world))
@@ -62,7 +65,9 @@ class Simulator:
 
     async def start(self, host: str, port: int) -> int:
         """Listen. Returns the port (a free one when 0 was asked). Raises OSError when it is taken."""
-        server = web.Server(self.handle, access_log=None, keepalive_timeout=KEEP_ALIVE_S)
+        server = web.Server(
+            self.handle, request_factory=_request, access_log=None, keepalive_timeout=KEEP_ALIVE_S
+        )
         self._runner = web.ServerRunner(server, shutdown_timeout=0.5)
         await self._runner.setup()
         await web.TCPSite(self._runner, host, port, backlog=2048).start()
@@ -172,11 +177,27 @@ class Simulator:
         return reply
 
 
+def _request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: web.RequestHandler,
+    writer: AbstractStreamWriter,
+    task: "asyncio.Task[None]",
+) -> web.BaseRequest:
+    """A request without a limit to its body: bulk seeding sends many megabytes."""
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=0)
+
+
 def _send_half(request: web.BaseRequest, reply: Reply) -> web.Response:
     """Announce the whole body, send half of it, and hang up."""
     transport = request.transport
     if transport is not None:
-        head = f"HTTP/1.1 {reply.status} OK\r\nContent-Type: {reply.content_type}\r\nContent-Length: {len(reply.body)}\r\n\r\n"
+        head = (
+            f"HTTP/1.1 {reply.status} OK\r\n"
+            f"Content-Type: {reply.content_type}\r\n"
+            f"Content-Length: {len(reply.body)}\r\n\r\n"
+        )
         transport.write(head.encode() + reply.body[: len(reply.body) // 2])
         transport.close()
     return web.Response(status=500)

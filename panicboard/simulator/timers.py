@@ -7,7 +7,7 @@ https://developers.binance.com/docs/derivatives/usds-margined-futures/trade/rest
 import asyncio
 import heapq
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 
 RESOLUTION_S = 0.010
 
@@ -39,9 +39,8 @@ class Timers:
         held = self._set.get(key)
         return None if held is None else max(0, round((held[1] - time.monotonic()) * 1000))
 
-    def keys(self) -> list[Hashable]:
-        """Every key that is set."""
-        return list(self._set)
+    def __iter__(self) -> Iterator[Hashable]:
+        return iter(list(self._set))
 
     def clear_all(self) -> None:
         """Forget everything."""

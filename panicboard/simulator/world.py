@@ -20,6 +20,7 @@ class Switches:
 
     usdm_countdown_takes_algo: bool = False
     options_both_lists: str = "strict"  # or "lenient": both id lists in one options batch cancel
+    options_missing: str = "item"  # or "omitted", "error": an id nobody knows in an options batch cancel
     options_generation: str = "new"  # or "old": ACCEPTED and CANCELLED instead of NEW and CANCELED
     um_algo_gone: str = ""  # "-21015" or "404": what portfolio margin answers to um/algo calls
     coinswitch_cancel_delay_ms: int = 300  # from CANCELLATION_RAISED to CANCELLED
@@ -36,6 +37,16 @@ class Latency:
         return (self.fixed_ms + random.random() * self.jitter_ms) / 1000  # noqa: S311 (not a secret)
 
 
+@dataclass(frozen=True, slots=True)
+class Firing:
+    """A countdown that ran out: when, over what, and how many orders it found."""
+
+    account: str
+    scope: str
+    fired_us: int
+    orders: int
+
+
 @dataclass(slots=True)
 class World:
     """The state of the simulator. Venue APIs and the control plane work on one and the same object."""
@@ -48,6 +59,7 @@ class World:
     log: RequestLog = field(default_factory=RequestLog)
     switches: Switches = field(default_factory=Switches)
     latency: dict[str, Latency] = field(default_factory=dict)  # by venue
+    firings: list[Firing] = field(default_factory=list)
     on_reset: list[Callable[[], None]] = field(default_factory=list)
     serial: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
@@ -72,6 +84,13 @@ class World:
         self.books.finish(order, "CANCELED", self.now_ms())
         return True
 
+    def fire(self, account: str, scope: str, orders: list[Order]) -> None:
+        """Let a countdown run out over these orders."""
+        fired_us = time.time_ns() // 1000
+        for order in orders:
+            self.cancel(order)
+        self.firings.append(Firing(account, scope, fired_us, len(orders)))
+
     def status(self, order: Order) -> str:
         """The status word of an order, in Binance's words unless a fault says otherwise."""
         if self.faults.on_books:
@@ -82,11 +101,12 @@ class World:
         """Forget accounts, orders, usage, faults, countdowns, latency, switches and the log."""
         self.accounts = Accounts()
         self.books = Books()
-        self.limits.clear()
+        self.limits.reset()
         self.faults.clear()
         self.timers.clear_all()
         self.log.clear()
         self.switches = Switches()
         self.latency.clear()
+        self.firings.clear()
         for action in self.on_reset:
             action()
