@@ -32,6 +32,8 @@ STOP_WORKING_S = 4.0
 STOP_LAST_S = 0.8
 #: Two signals closer than this are one: a group's Ctrl-C, and the same passed on by `make`.
 SAME_SIGNAL_S = 0.5
+#: How long the last lines of processes that were killed are waited for.
+LAST_LINES_S = 1.0
 LOG_BYTES = 5_000_000
 
 GUARD = """
@@ -303,7 +305,7 @@ class Supervisor:
                 limit=2**20,
             )
         except OSError as exc:
-            return f"could not be started: {exc}"
+            return f"could not be started ({exc})"
         try:
             await self._read(kept, kept.running)
             status = await kept.running.wait()
@@ -336,6 +338,8 @@ class Supervisor:
         await self._end([kept for kept in everything if not kept.process.stops_last], STOP_WORKING_S)
         await self._end([kept for kept in everything if kept.process.stops_last], STOP_LAST_S)
         self._guard.kill()
+        if tasks := {kept.task for kept in everything if kept.task is not None}:
+            await asyncio.wait(tasks, timeout=LAST_LINES_S)
 
     async def _end(self, several: list[_Kept], grace_s: float) -> None:
         for kept in several:
@@ -344,8 +348,7 @@ class Supervisor:
                     kept.running.terminate()
             elif kept.task is not None:
                 kept.task.cancel()  # between two starts
-        tasks = {kept.task for kept in several if kept.task is not None}
-        if tasks:
+        if tasks := {kept.task for kept in several if kept.task is not None}:
             await asyncio.wait(tasks, timeout=grace_s)
         for kept in several:
             if kept.running is not None:
