@@ -111,6 +111,10 @@ class Api(ABC):
         Raises ValueError when a field makes no sense. A symbol the venue does not know yet becomes known.
         """
 
+    def fill(self, order: Order, quantity: str | None = None) -> None:
+        """Let the market execute an open order, wholly or by `quantity`."""
+        self.world.books.fill(order, self.world.now_ms(), quantity)
+
     def trigger(self, order: Order) -> Order:
         """Let the market touch a conditional order. Returns the ordinary order it became."""
         raise ValueError(f"{order.book} orders of {self.venue} do not trigger")

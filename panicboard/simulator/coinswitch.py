@@ -29,11 +29,12 @@ from panicboard.simulator.coinswitch_orders import (
     set_raised,
     state,
 )
+from panicboard.simulator.seeding import seeded_order
 
 if TYPE_CHECKING:
     from panicboard.simulator.world import World
 
-BOOK = "futures"
+BOOK = "ordinary"
 PAGE = 50
 WINDOW_MS = 7 * 86_400_000
 EPOCH_TOLERANCE_MS = 60_000
@@ -141,7 +142,7 @@ class CoinSwitchApi(Api):
         """POST cancel_all, of one symbol or of the whole account, TP/SL included: names what it asked for."""
         _need_exchange(params)
         symbol = self._symbol(params) if params.get("symbol") else None
-        orders = [o for o in self.world.books.open(_owner(call), BOOK, symbol) if not is_raised(o)]
+        orders = [o for o in self.world.books.open(call.owner, BOOK, symbol) if not is_raised(o)]
         self._raise_cancellation(orders)
         return {"data": {"orders_ids": [order.order_id for order in orders]}}
 
@@ -166,7 +167,7 @@ class CoinSwitchApi(Api):
     def open_orders(self, call: Call, params: Fields) -> dict[str, Any]:
         """POST orders/open: the newest 50 of at most 7 days, and where the next page begins."""
         symbol, start, end, limit = self._page_of(call, params)
-        orders = self.world.books.open(_owner(call), BOOK, symbol)
+        orders = self.world.books.open(call.owner, BOOK, symbol)
         return self._page(orders, start, end, limit)
 
     def closed_orders(self, call: Call, params: Fields) -> dict[str, Any]:
@@ -175,7 +176,7 @@ class CoinSwitchApi(Api):
         wanted = params.get("status")
         orders = [
             order
-            for order in self.world.books.history(_owner(call), BOOK, symbol)
+            for order in self.world.books.history(call.owner, BOOK, symbol)
             if not order.is_open and wanted in (None, "", self._status(order))
         ]
         return self._page(orders, start, end, limit)
@@ -184,7 +185,7 @@ class CoinSwitchApi(Api):
         """POST order. A client order id that was used before names that order: nothing is placed twice."""
         _need_exchange(params)
         client_order_id = str(params.get("client_order_id") or "")
-        known = self.world.books.find(_owner(call), BOOK, client_order_id=client_order_id)
+        known = self.world.books.find(call.owner, BOOK, client_order_id=client_order_id)
         if known is not None:
             return {"data": as_wire(known, self._status(known))}
         order_type = _need(params, "order_type").upper()
@@ -201,7 +202,7 @@ class CoinSwitchApi(Api):
             raise refuse(422, "Input reduce_only is missing")
         quantity = "0" if positional else _need_amount(params, "quantity")
         order = self._add(
-            _owner(call),
+            call.owner,
             symbol=self._symbol(params),
             client_order_id=client_order_id,
             side=side,
@@ -224,7 +225,7 @@ class CoinSwitchApi(Api):
         _need_exchange(params)
         symbol = self._symbol(params) if params.get("symbol") else None
         held: dict[str, Decimal] = {}
-        for order in self.world.books.history(_owner(call), BOOK, symbol):
+        for order in self.world.books.history(call.owner, BOOK, symbol):
             signed = Decimal(order.executed) * (1 if order.side == "BUY" else -1)
             held[order.symbol] = held.get(order.symbol, Decimal(0)) + signed
         return {
@@ -247,29 +248,24 @@ class CoinSwitchApi(Api):
         """Put one open order on the book; see `Api.seed`."""
         if book != BOOK:
             raise ValueError(f"{self.venue} has no book {book!r}")
-        given = dict(fields)
-        symbol = str(given.pop("symbol")).upper()
+        symbol = str(fields["symbol"]).upper()
+        created_ms = int(fields.get("created_ms") or self.moments.take(account.name, self.world.now_ms()))
+        defaults: dict[str, Any] = {"quantity": "0.010", "price": "91350"}
+        if fields.get("type") in POSITION_TYPES:
+            defaults = {"quantity": "0", "price": "0", "stop_price": "90000", "reduce_only": True}
+        order = seeded_order(
+            account.name,
+            BOOK,
+            {**fields, "symbol": symbol},
+            order_id=new_order_id(created_ms),
+            client_order_id="",
+            now_ms=created_ms,
+            **defaults,
+        )
+        if order.type not in ORDER_TYPES:
+            raise ValueError(f"type {order.type!r} is not one of {', '.join(ORDER_TYPES)}")
         self.symbols.add(symbol)
-        order_type = str(given.pop("type", "LIMIT"))
-        if order_type not in ORDER_TYPES:
-            raise ValueError(f"type {order_type!r} is not one of {', '.join(ORDER_TYPES)}")
-        positional = order_type in POSITION_TYPES
-        values: dict[str, Any] = {
-            "symbol": symbol,
-            "type": order_type,
-            "client_order_id": str(given.pop("client_order_id", "")),
-            "side": str(given.pop("side", "BUY")),
-            "quantity": str(given.pop("quantity", "0" if positional else "0.010")),
-            "price": str(given.pop("price", "0" if positional else "60000")),
-            "stop_price": str(given.pop("stop_price", "50000" if positional else "0")),
-            "reduce_only": bool(given.pop("reduce_only", positional)),
-            "time_in_force": str(given.pop("time_in_force", "GTC")),
-            "executed": str(given.pop("executed", "0")),
-            "created_ms": int(given.pop("created_ms", 0)),
-        }
-        if given:
-            raise ValueError(f"an order of {self.venue} has no {', '.join(sorted(given))}")
-        return self._add(account.name, **values)
+        return self.world.books.add(order)
 
     def trigger(self, order: Order) -> Order:
         """Let the market touch a TP/SL order: it executes as the order it is."""
@@ -296,7 +292,7 @@ class CoinSwitchApi(Api):
         if amount is None:
             return
         name = f"{call.method} {call.path}"
-        if not self.world.limits.take_call(_owner(call), name, amount, call.arrived_us // 1000):
+        if not self.world.limits.take_call(call.owner, name, amount, call.arrived_us // 1000):
             raise refuse(429, "Too many requests")
 
     def _raise_cancellation(self, orders: list[Order]) -> None:
@@ -322,7 +318,7 @@ class CoinSwitchApi(Api):
         return state(order) if shown == order.status else shown
 
     def _find(self, call: Call, order_id: str = "", client_order_id: str = "") -> Order:
-        order = self.world.books.find(_owner(call), BOOK, order_id=order_id, client_order_id=client_order_id)
+        order = self.world.books.find(call.owner, BOOK, order_id=order_id, client_order_id=client_order_id)
         if order is None:
             raise refuse(400, "Order not found")
         return order
@@ -333,8 +329,8 @@ class CoinSwitchApi(Api):
             raise refuse(422, "Input symbol is invalid")
         return symbol
 
-    def _add(self, account: str, *, created_ms: int = 0, **fields: Any) -> Order:
-        created = created_ms or self.moments.take(account, self.world.now_ms())
+    def _add(self, account: str, **fields: Any) -> Order:
+        created = self.moments.take(account, self.world.now_ms())
         order = Order(
             account=account,
             book=BOOK,
@@ -376,12 +372,6 @@ class CoinSwitchApi(Api):
     def _forget(self) -> None:
         self.symbols = set(SYMBOLS)
         self.moments.clear()
-
-
-def _owner(call: Call) -> str:
-    if call.account is None:
-        raise refuse(401, "Invalid Access")
-    return call.account.name
 
 
 def _json_body(call: Call) -> dict[str, Any]:

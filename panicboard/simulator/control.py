@@ -114,7 +114,7 @@ class Control:
         """POST fill: execute the chosen open orders, wholly or by `quantity`."""
         chosen = self._chosen(given)
         for order in chosen:
-            self.world.books.fill(order, self.world.now_ms(), given.get("quantity"))
+            self._api_of(order).fill(order, given.get("quantity"))
         return _orders(chosen)
 
     def expire(self, given: Json) -> Json:

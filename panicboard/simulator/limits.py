@@ -6,7 +6,7 @@ https://developers.binance.com/docs/derivatives/usds-margined-futures/general-in
 from collections import deque
 from dataclasses import dataclass
 
-REAL_LIMITS = {"fapi": 2400, "eapi": 2400, "papi": 6000}
+REAL_LIMITS = {"fapi": 2400, "eapi": 2400, "papi": 6000, "api": 6000}
 ORDERS_PER_MINUTE = 1200
 ORDERS_PER_10_S = 300
 INSISTED_CALLS = (

@@ -2,17 +2,18 @@
 
 import asyncio
 import time
-from importlib import import_module
-from importlib.util import find_spec
 
 from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_parser import RawRequestMessage
 
 from panicboard.simulator.api import Api, Call, Reply
+from panicboard.simulator.coinswitch import CoinSwitchApi
 from panicboard.simulator.control import Control
 from panicboard.simulator.faults import Fault
+from panicboard.simulator.markets import CoinMarginedMarkets, SpotMarkets
 from panicboard.simulator.options import OptionsApi
+from panicboard.simulator.portfolio import PortfolioApi
 from panicboard.simulator.usdm import UsdmApi
 from panicboard.simulator.world import World
 
@@ -46,11 +47,7 @@ TIMEOUT_408 = (
 
 def make_apis(world: World) -> list[Api]:
     """The venue APIs over one world."""
-    apis: list[Api] = [UsdmApi(world), OptionsApi(world)]
-    for module, name in (("portfolio", "PortfolioApi"), ("coinswitch", "CoinSwitchApi")):
-        if find_spec(f"panicboard.simulator.{module}"):
-            apis.append(getattr(import_module(f"panicboard.simulator.{module}"), name)(world))
-    return apis
+    return [UsdmApi(world), OptionsApi(world), PortfolioApi(world), CoinSwitchApi(world)]
 
 
 class Simulator:
@@ -59,7 +56,8 @@ class Simulator:
     def __init__(self, world: World | None = None) -> None:
         self.world = world or World()
         apis = make_apis(self.world)
-        self.apis = {api.prefix.split("/")[1]: api for api in apis}
+        markets: list[Api] = [CoinMarginedMarkets(self.world), SpotMarkets(self.world)]
+        self.apis = {api.prefix.split("/")[1]: api for api in [*apis, *markets]}
         self.control = Control(self.world, {api.venue: api for api in apis})
         self._runner: web.ServerRunner | None = None
 
