@@ -62,6 +62,8 @@ MARGIN_ALL_ORDERS_WEIGHT = 500
 #: How long um/conditional is used before um/algo is tried again.
 ALGO_RETRY_S = 900.0
 HISTORY_WINDOW_MS = 7 * 24 * 3600 * 1000  # the venue wants the two times less than seven days apart
+#: The clock comes from a header that is cut to the second: the venue's may be this far ahead of it.
+CLOCK_ERROR_MS = 1000
 
 UM_CONDITIONAL = Family(
     slug="um_conditional",
@@ -460,7 +462,9 @@ class BinancePortfolio(VenueAdapter):
                 return self.strategy_history("cm", symbol, start_ms, end_ms)
             return self.ordinary_history(family, symbol, start_ms, end_ms)
 
-        return history_in_windows(window, since, self.http.clock.now_ms(), HISTORY_WINDOW_MS)
+        # With the clock as it is, the orders of the last second would be left out.
+        until_ms = self.http.clock.now_ms() + CLOCK_ERROR_MS
+        return history_in_windows(window, since, until_ms, HISTORY_WINDOW_MS)
 
     def ordinary_history(self, book: str, symbol: str, start_ms: int, end_ms: int) -> list[Order]:
         """Ordinary orders of one symbol placed between two times, less than seven days apart; one page.
