@@ -86,7 +86,7 @@ async def _serve(options: Mapping[str, Any]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     if options["demo"]:
-        Demo(simulator).begin(alive=options["alive"])
+        Demo(world, simulator.control.apis).begin(alive=options["alive"])
     first_line = {
         "url": f"http://{host}:{port}",
         "accounts": [account.as_json() for account in world.accounts],

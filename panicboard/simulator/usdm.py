@@ -102,6 +102,7 @@ class UsdmApi(BinanceApi):
             Route("GET", "/fapi/v3/balance", account.balance, 5),
             Route("GET", "/fapi/v2/positionRisk", account.positions, 5),
             Route("GET", "/fapi/v3/positionRisk", account.positions, 5),
+            Route("GET", "/fapi/v1/leverageBracket", account.brackets),
             Route("GET", "/fapi/v1/positionSide/dual", account.position_mode, 30),
             Route("GET", "/fapi/v1/multiAssetsMargin", account.multi_assets, 30),
             Route("GET", "/fapi/v1/rateLimit/order", account.order_limits),

@@ -109,6 +109,21 @@ class AccountCalls:
                 held[order.symbol] = held.get(order.symbol, Decimal(0)) + signed
         return [self._position(name, size, call.now_ms) for name, size in held.items() if size]
 
+    def brackets(self, call: Call, params: Params) -> list[dict[str, Any]]:
+        """GET leverageBracket, weight 1: one bracket for each symbol."""
+        wanted = params.get("symbol") or None
+        if wanted is not None and wanted not in self.symbols:
+            raise refuse(-1121, "Invalid symbol.")
+        bracket = {
+            "bracket": 1,
+            "initialLeverage": 20,
+            "notionalCap": 1_000_000,
+            "notionalFloor": 0,
+            "maintMarginRatio": 0.025,
+            "cum": 0.0,
+        }
+        return [{"symbol": name, "brackets": [bracket]} for name in self.symbols if wanted in (None, name)]
+
     def position_mode(self, call: Call, params: Params) -> dict[str, bool]:
         """GET positionSide/dual, weight 30: one-way."""
         return {"dualSidePosition": False}
