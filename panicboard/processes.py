@@ -51,9 +51,12 @@ def web(listener_fd: int) -> Process:
 
 
 def worker(queue: str, number: int, threads: int) -> Process:
-    """Return the `number`-th Celery worker of one queue."""
+    """Return the `number`-th Celery worker of one queue.
+
+    It starts without Django's checks, as the keeper does: a mistake in a page must not stop the sweeps.
+    """
     name = f"worker-{queue}-{number}"
-    argv = [sys.executable, "-m", "celery", "-A", "panicboard.celery", "worker", "-Q", queue]
+    argv = [sys.executable, "-m", "celery", "-A", "panicboard.celery", "--skip-checks", "worker", "-Q", queue]
     argv += ["-P", "threads", "-c", str(threads), "-n", f"{name}@%h"]
     argv += ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     return Process(name, argv)
@@ -61,7 +64,7 @@ def worker(queue: str, number: int, threads: int) -> Process:
 
 def keeper() -> Process:
     """Queue what is due."""
-    return Process("keeper", [*MANAGE, "keeper"])
+    return Process("keeper", [*MANAGE, "keeper", "--skip-checks"])
 
 
 def simulator(port: int) -> Process:

@@ -9,7 +9,7 @@ import socket
 import sys
 from argparse import ArgumentParser
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -22,6 +22,8 @@ from panicboard.supervisor import Ended, Guard, Locked, Output, Supervisor, take
 
 VALKEY_START_S = 20.0
 WEB_START_S = 30.0
+
+T = TypeVar("T")
 
 
 class Command(BaseCommand):
@@ -106,12 +108,16 @@ class Up:
         for queue, threads in (("panic", 100), ("heartbeat", 32), ("background", 32)):
             for number in range(1, self.options[f"workers_{queue}"] + 1):
                 keep(processes.worker(queue, number, threads))
-        await self._ready("web", _web_answers(self.listener, self.url), WEB_START_S)
+        status = await self._ready("web", _web_answers(self.listener, self.url), WEB_START_S)
+        if not 200 <= status < 400:
+            self.output.say(
+                f"WARNING: {self.url} answers {status or 'nothing'}; the workers run all the same"
+            )
         await self._greet()
 
-    async def _ready(self, name: str, answers: Coroutine[Any, Any, None], timeout_s: float) -> None:
+    async def _ready(self, name: str, answers: Coroutine[Any, Any, T], timeout_s: float) -> T:
         try:
-            await asyncio.wait_for(self.supervisor.until(name, answers), timeout_s)
+            return await asyncio.wait_for(self.supervisor.until(name, answers), timeout_s)
         except TimeoutError:
             raise Ended(f"{name} did not answer within {timeout_s:g} s") from None
 
@@ -160,12 +166,16 @@ def collect_static() -> None:
 def _listen(host: str, port: int, option: str) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        return socket.create_server(address[:2], family=family, backlog=2048)
+        listener = socket.create_server(address[:2], family=family, backlog=2048)
     except OSError as exc:
+        why = str(exc.strerror).partition(" (")[0]  # what follows names the address again
         raise CommandError(
-            f"cannot listen on port {port} of {host} ({exc.strerror}): choose another with {option}",
+            f"cannot listen on port {port} of {host} ({why}): choose another with {option}",
             returncode=2,
         ) from None
+    # Its connections inherit this; uvicorn sets it only on sockets that it opened itself.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _free_port(port: int) -> int:
@@ -192,11 +202,12 @@ async def _valkey_answers() -> None:
         await asyncio.sleep(0.02)
 
 
-async def _web_answers(listener: socket.socket, url: str) -> None:
-    """Wait for the first answer to a request: the socket is open, so it waits with us for the process."""
+async def _web_answers(listener: socket.socket, url: str) -> int:
+    """Return the status of the first answer: the socket is open, so a request waits for the process."""
     host, port = listener.getsockname()[:2]
     loopback = "::1" if listener.family == socket.AF_INET6 else "127.0.0.1"
     reader, writer = await asyncio.open_connection(loopback if host in ("0.0.0.0", "::") else host, port)  # noqa: S104
     writer.write(f"GET / HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\nConnection: close\r\n\r\n".encode())
-    await reader.read()
+    status_line = await reader.readline()
     writer.close()
+    return int((status_line.split() or [b"", b"0"])[1])
