@@ -52,9 +52,8 @@ def state(order: Order) -> str:
 def as_wire(order: Order, status: str, *, cancel_names: bool = False) -> dict[str, Any]:
     """An order under the venue's field names; the reply to a cancel names fee and price differently."""
     executed = Decimal(order.executed)
-    price = Decimal(order.price)
-    fee = format(executed * price * _FEE_RATE, "f")
     average = order.price if executed else "0"
+    fee = format(executed * Decimal(average) * _FEE_RATE, "f") if executed else "0"
     fees = (
         {"avg_exec_price": average, "exec_fee": fee}
         if cancel_names
