@@ -115,16 +115,15 @@ class Output:
 
     It is written by a thread of its own, and a line is dropped rather than waited for: a terminal held
     with Ctrl-S must not hold up a worker that wants to log. With `log_directory` each process has a log
-    file there, and the stream shows warnings and worse only.
+    file there, and the stream shows warnings and worse only, without their tracebacks.
     """
 
-    LEVEL = re.compile(r"^(?:[\d-]{10} [\d:,]{8,12} )?(DEBUG|INFO|WARNING|ERROR|CRITICAL)\b")
+    SEVERE = re.compile(r"^(?:[\d-]{10} [\d:,]{8,12} )?(WARNING|ERROR|CRITICAL)\b")
 
     def __init__(self, stream: TextIO, log_directory: Path | None = None) -> None:
         self._stream = stream
         self._log_directory = log_directory
         self._files: dict[str, RotatingFileHandler] = {}
-        self._severe: dict[str, bool] = {}
         self._lines: queue.Queue[str | None] = queue.Queue(maxsize=10_000)
         self._dropped = 0
         self._writer = threading.Thread(target=self._write, daemon=True)
@@ -148,11 +147,7 @@ class Output:
         if self._log_directory is None:
             self.say(line, name)
             return
-        if level := self.LEVEL.match(
-            line
-        ):  # a line without one, as in a traceback, belongs to the one before
-            self._severe[name] = level[1] not in ("DEBUG", "INFO")
-        if self._severe.get(name):
+        if self.SEVERE.match(line):
             self.say(line, name)
         if name not in self._files:
             path = self._log_directory / f"{name}.log"

@@ -266,7 +266,7 @@ def test_lock_waits_for_what_a_killed_holder_left(tmp_path: Path) -> None:
     os.close(taken[0])
 
 
-def test_output_with_logs_shows_warnings_and_worse_with_what_belongs_to_them(tmp_path: Path) -> None:
+def test_output_with_logs_shows_only_warnings_and_worse(tmp_path: Path) -> None:
     stream = io.StringIO()
     output = Output(stream, tmp_path / "log")
     lines = [
@@ -275,7 +275,7 @@ def test_output_with_logs_shows_warnings_and_worse_with_what_belongs_to_them(tmp
         "2026-11-20 14:03:22,125 ERROR panicboard.tasks failed",
         "Traceback (most recent call last):",
         "INFO:     Shutting down",
-        "more of the same",
+        "WARNING:  Slow",
     ]
 
     for line in lines:
@@ -284,7 +284,7 @@ def test_output_with_logs_shows_warnings_and_worse_with_what_belongs_to_them(tmp
 
     assert stream.getvalue() == (
         "worker-panic-1      | 2026-11-20 14:03:22,125 ERROR panicboard.tasks failed\n"
-        "worker-panic-1      | Traceback (most recent call last):\n"
+        "worker-panic-1      | WARNING:  Slow\n"
     )
     assert (tmp_path / "log" / "worker-panic-1.log").read_text().splitlines() == lines
 
