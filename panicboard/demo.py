@@ -1,4 +1,4 @@
-"""The demo: simulated venues, their accounts on three desks, and three people who may log in.
+"""The demo: simulated venues, their accounts on desks, and three people who may log in.
 
 It never mixes with anything else: where an account of a live or test venue exists, nothing is made.
 """
@@ -22,14 +22,8 @@ LOGINS: Mapping[str, str | None] = {
 }
 PASSWORD = "panic-demo"  # noqa: S105  # printed at each start of the demo
 
-DESKS = ("Delta One", "Options MM", "Carry")  # in the board's order
-#: Desk and strategy of an account, by its venue's adapter.
-PLACES: Mapping[str, tuple[str, str]] = {
-    "binance-usdm": ("Delta One", "market making"),
-    "binance-options": ("Options MM", "quoting"),
-    "binance-portfolio": ("Carry", "basis"),
-    "coinswitch": ("Carry", "cross-venue"),
-}
+#: What the second half of an account's name is short for.
+STRATEGIES = {"mm": "market making", "arb": "arbitrage", "vol": "volatility"}
 
 
 class NotADemo(Exception):
@@ -56,14 +50,15 @@ def make(announced: Mapping[str, Any]) -> None:
     """Make desks, venues, accounts and logins for what the simulator announced, or bring them up to date.
 
     `announced` is {"url", "accounts": [{"name", "venue", "api_key", "secret", "key_type"}]}, `venue` being
-    an adapter's slug. Simulated accounts that it no longer names are disabled; people who exist already
-    are left as they are. Raises NotADemo.
+    an adapter's slug; the first word of an account's name is its desk. Simulated accounts that it no longer
+    names are disabled; people who exist already are left as they are. Raises NotADemo.
     """
     refuse_real_accounts()
     for row in announced["accounts"]:
-        desk_name, strategy = PLACES[row["venue"]]
+        desk_name, _, strategy = row["name"].partition("-")
         desk, _ = Desk.objects.get_or_create(
-            slug=slugify(desk_name), defaults={"name": desk_name, "position": DESKS.index(desk_name)}
+            slug=slugify(desk_name),
+            defaults={"name": desk_name.capitalize(), "position": Desk.objects.count()},
         )
         venue, _ = Venue.objects.update_or_create(
             name=f"{VENUES[row['venue']].label} (simulated)",
@@ -75,7 +70,7 @@ def make(announced: Mapping[str, Any]) -> None:
         )
         account = Account.objects.filter(name=row["name"]).first()
         if account is None:
-            account = Account(name=row["name"], desk=desk, strategy=strategy)
+            account = Account(name=row["name"], desk=desk, strategy=STRATEGIES.get(strategy, strategy))
         account.venue = venue
         account.key_type = row["key_type"]
         account.enabled = True

@@ -1,22 +1,27 @@
+from collections.abc import Mapping
+
 import pytest
 from django.contrib.auth.models import User
 
 from panicboard import credentials, demo
 from panicboard.models import Account, Desk, Venue
-from panicboard.venues import VENUES
 from panicboard.venues.base import Credentials
 
 
-def announced(url: str = "http://127.0.0.1:8900") -> dict[str, object]:
+ACCOUNTS = {
+    "kestrel-mm": "binance-usdm",
+    "kestrel-vol": "binance-options",
+    "heron-carry": "binance-portfolio",
+    "heron-trend": "coinswitch",
+}
+
+
+def announced(
+    url: str = "http://127.0.0.1:8900", accounts: Mapping[str, str] = ACCOUNTS
+) -> dict[str, object]:
     rows = [
-        {
-            "name": f"{venue}-1",
-            "venue": venue,
-            "api_key": f"key {venue}",
-            "secret": "secret",
-            "key_type": "hmac",
-        }
-        for venue in VENUES
+        {"name": name, "venue": venue, "api_key": f"key {name}", "secret": "secret", "key_type": "hmac"}
+        for name, venue in accounts.items()
     ]
     return {"url": url, "accounts": rows}
 
@@ -25,17 +30,16 @@ def announced(url: str = "http://127.0.0.1:8900") -> dict[str, object]:
 def test_make_puts_the_announced_accounts_on_desks() -> None:
     demo.make(announced())
 
-    made = Account.objects.values_list(
-        "name", "desk__name", "venue__adapter", "venue__environment", "enabled"
-    )
+    made = Account.objects.values_list("name", "desk__name", "strategy", "venue__adapter", "enabled")
     assert list(made) == [
-        ("binance-usdm-1", "Delta One", "binance-usdm", "simulated", True),
-        ("binance-options-1", "Options MM", "binance-options", "simulated", True),
-        ("binance-portfolio-1", "Carry", "binance-portfolio", "simulated", True),
-        ("coinswitch-1", "Carry", "coinswitch", "simulated", True),
+        ("kestrel-mm", "Kestrel", "market making", "binance-usdm", True),
+        ("kestrel-vol", "Kestrel", "volatility", "binance-options", True),
+        ("heron-carry", "Heron", "carry", "binance-portfolio", True),
+        ("heron-trend", "Heron", "trend", "coinswitch", True),
     ]
-    account = Account.objects.get(name="binance-usdm-1")
-    assert credentials.unseal(account) == Credentials("key binance-usdm", "secret", "hmac")
+    assert set(Venue.objects.values_list("environment", flat=True)) == {"simulated"}
+    account = Account.objects.get(name="kestrel-mm")
+    assert credentials.unseal(account) == Credentials("key kestrel-mm", "secret", "hmac")
 
 
 @pytest.mark.django_db
@@ -53,12 +57,10 @@ def test_make_again_only_brings_addresses_up_to_date() -> None:
 @pytest.mark.django_db
 def test_make_disables_accounts_that_the_simulator_no_longer_has() -> None:
     demo.make(announced())
-    fewer = announced()
-    fewer["accounts"] = fewer["accounts"][:1]  # type: ignore[index]
 
-    demo.make(fewer)
+    demo.make(announced(accounts={"kestrel-mm": "binance-usdm"}))
 
-    assert list(Account.objects.filter(enabled=True).values_list("name", flat=True)) == ["binance-usdm-1"]
+    assert list(Account.objects.filter(enabled=True).values_list("name", flat=True)) == ["kestrel-mm"]
 
 
 @pytest.mark.django_db
