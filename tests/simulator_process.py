@@ -1,6 +1,7 @@
 """The simulator as a process, for tests: `pytest_plugins = ["tests.simulator_process"]`, then the fixtures.
 
 `simulator_server` is one process for the whole session; `simulator` is the same, emptied before each test.
+Test modules import names from here too, before pytest could rewrite its asserts: PYTEST_DONT_REWRITE.
 """
 
 import json
@@ -19,8 +20,14 @@ class SimulatorProcess:
     """A running simulator and its control plane."""
 
     url: str
-    pid: int
     session: requests.Session
+
+    @classmethod
+    def at(cls, url: str) -> "SimulatorProcess":
+        """The simulator at an address."""
+        session = requests.Session()
+        session.trust_env = False
+        return cls(url, session)
 
     def control(self, method: str, path: str, payload: dict[str, Any] | None = None, **query: object) -> Any:
         """Make a control call. Raises AssertionError with the simulator's own words when it is refused."""
@@ -33,16 +40,18 @@ class SimulatorProcess:
     def create_account(self, venue: str, name: str = "alpha", **options: object) -> dict[str, str]:
         """Make an account: name, venue, api_key, secret, key_type."""
         made = self.control("POST", "accounts", {"venue": venue, "name": name, **options})
-        return made["accounts"][0]
+        account: dict[str, str] = made["accounts"][0]
+        return account
 
     def seed(self, account: str, symbol: str, **fields: object) -> list[dict[str, Any]]:
         """Put open orders on a book (`book`, `count`, and any field of the order)."""
         spec = {"account": account, "symbol": symbol, **fields}
-        return self.control("POST", "orders", spec)["orders"]
+        orders: list[dict[str, Any]] = self.control("POST", "orders", spec)["orders"]
+        return orders
 
     def fault(self, kind: str, **options: object) -> int:
         """Order a bad day; returns the rule's id."""
-        return self.control("POST", "faults", {"kind": kind, **options})["id"]
+        return int(self.control("POST", "faults", {"kind": kind, **options})["id"])
 
     def clear_faults(self) -> None:
         """End every bad day."""
@@ -50,13 +59,15 @@ class SimulatorProcess:
 
     def book(self, account: str | None = None, *, only_open: bool = True) -> list[dict[str, Any]]:
         """The orders on the books, from the simulator's own memory."""
-        query = {"account": account} if account else {}
-        return self.control("GET", "book", **query, **({"open": "1"} if only_open else {}))["orders"]
+        query = ({"account": account} if account else {}) | ({"open": "1"} if only_open else {})
+        orders: list[dict[str, Any]] = self.control("GET", "book", None, **query)["orders"]
+        return orders
 
     def log(self, account: str | None = None, since: int = 0) -> list[dict[str, Any]]:
         """The requests received, oldest first."""
-        query = {"account": account} if account else {}
-        return self.control("GET", "log", since=since, **query)["requests"]
+        query = {"since": str(since)} | ({"account": account} if account else {})
+        entries: list[dict[str, Any]] = self.control("GET", "log", None, **query)["requests"]
+        return entries
 
     def reset(self) -> None:
         """Forget accounts, orders, faults, limits and the log."""
@@ -89,9 +100,7 @@ def stop_simulator(process: subprocess.Popen[str]) -> int:
 def simulator_server() -> Iterator[SimulatorProcess]:
     """One simulator process for the whole test session."""
     process, first_line = start_simulator()
-    with requests.Session() as session:
-        session.trust_env = False
-        yield SimulatorProcess(first_line["url"], process.pid, session)
+    yield SimulatorProcess.at(first_line["url"])
     stop_simulator(process)
 
 

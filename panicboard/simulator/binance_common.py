@@ -51,7 +51,7 @@ def integer(params: Params, name: str) -> int | None:
     if value is None or value == "":
         return None
     digits = value[1:] if value[0] == "-" else value
-    if not (digits.isascii() and digits.isdigit()):
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 20):
         raise missing(name)
     return int(value)
 

@@ -89,8 +89,10 @@ class Books:
             return self.shelves.setdefault((account, book), Shelf())
 
     def add(self, order: Order) -> Order:
-        """Put a new open order on its shelf."""
+        """Put a new open order on its shelf. Raises ValueError when its id is taken."""
         shelf = self.shelf(order.account, order.book)
+        if (order.symbol, order.order_id) in shelf.by_id:
+            raise ValueError(f"there is an order {order.order_id} on {order.symbol} already")
         shelf.open_orders.setdefault(order.symbol, {})[order.order_id] = order
         shelf.by_id[order.symbol, order.order_id] = order
         shelf.by_client_id[order.symbol, order.client_order_id] = order

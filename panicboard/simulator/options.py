@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 BOOK = "ordinary"
 BATCH = 10
-SHORTEST_COUNTDOWN_MS = 5000
 HISTORY_MS = 5 * 86_400_000
 FIRST_ORDER_ID = 4_611_875_134_427_365_377  # above 2**53, as the venue's own
 
@@ -252,7 +251,7 @@ class OptionsApi(BinanceApi):
         self._need_market_maker(call)
         underlying = self._known_underlying(params)
         countdown_ms = need_integer(params, "countdownTime")
-        if countdown_ms != 0 and countdown_ms < SHORTEST_COUNTDOWN_MS:
+        if countdown_ms != 0 and countdown_ms < self.world.switches.options_shortest_countdown_ms:
             raise refuse(-6009, "Countdown time must be no less than 5000 or equal to 0.")
         scope = (call.owner, underlying)
         if countdown_ms:

@@ -40,6 +40,8 @@ def seeded_order(
     for name in _TEXTS:
         if name in given:
             setattr(order, name, str(given.pop(name)))
+    if order_id.isdigit() and not (order.order_id.isascii() and order.order_id.isdigit()):
+        raise ValueError(f"order_id {order.order_id!r} is not a number")
     if given:
         raise ValueError(f"an order has no {', '.join(sorted(given))}")
     return order

@@ -81,7 +81,7 @@ class Simulator:
         arrived_us = time.time_ns() // 1000
         path, _, query = request.raw_path.partition("?")
         body = await request.read() if request.can_read_body else b""
-        name = path.split("/", 2)[1]
+        name = path[1:].partition("/")[0]
         if name == "simulator":
             return self.control.handle(request.method, path, query, body)
         api = self.apis.get(name)
@@ -93,11 +93,12 @@ class Simulator:
             arrived_us, account.name if account else "", address, request.method, path, query, body
         )
         call = Call(request.method, path, query, body, request.headers, address, arrived_us, 0, account)
+        era = self.world.era
         latency = self.world.latency.get(api.venue)
         pause_s = latency.draw_s() / 2 if latency else 0
         if pause_s:  # half of it on the way there, half on the way back, as on a real line
             await asyncio.sleep(pause_s)
-        reply = await self._answer(request, api, call)
+        reply = await self._answer(api, call, era)
         if pause_s:
             await asyncio.sleep(pause_s)
         entry.weight = call.weight
@@ -112,7 +113,7 @@ class Simulator:
             status=reply.status, body=reply.body, headers=reply.headers, content_type=reply.content_type
         )
 
-    async def _answer(self, request: web.BaseRequest, api: Api, call: Call) -> Reply | None:
+    async def _answer(self, api: Api, call: Call, era: int) -> Reply | None:
         """The reply, or None when the line is to be cut."""
         faults: list[Fault] = []
         if self.world.faults.on_calls:
@@ -121,6 +122,8 @@ class Simulator:
         reply = await self._before(api, call, faults) if faults else None
         if reply is not None:
             return reply if reply.status else None
+        if self.world.era != era:  # held back over a reset: it must not act on another scene
+            return None
         call.now_ms += self.world.now_ms()
         if (call.method, call.path) not in api.routes:
             return Reply(404, NOT_FOUND, content_type="text/html")

@@ -466,7 +466,8 @@ class UsdmApi(BinanceApi):
     def _fire(self, account: str, symbol: str) -> None:
         orders = self.world.books.open(account, ORDINARY, symbol)
         if self.world.switches.usdm_countdown_takes_algo:
-            orders += self.world.books.open(account, ALGO, symbol)
+            conditional = self.world.books.open(account, ALGO, symbol)
+            orders += [order for order in conditional if order.status != "TRIGGERING"]
         self.world.fire(account, symbol, orders)
 
     def _algo_status(self, order: Order) -> str:

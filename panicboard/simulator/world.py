@@ -20,6 +20,7 @@ class Switches:
 
     usdm_countdown_takes_algo: bool = False
     options_both_lists: str = "strict"  # or "lenient": both id lists in one options batch cancel
+    options_shortest_countdown_ms: int = 5000  # the venue's; tests cannot wait that long
     options_missing: str = "item"  # or "omitted", "error": an id nobody knows in an options batch cancel
     options_generation: str = "new"  # or "old": ACCEPTED and CANCELLED instead of NEW and CANCELED
     um_algo_gone: str = ""  # "-21015" or "404": what portfolio margin answers to um/algo calls
@@ -61,6 +62,7 @@ class World:
     latency: dict[str, Latency] = field(default_factory=dict)  # by venue
     firings: list[Firing] = field(default_factory=list)
     on_reset: list[Callable[[], None]] = field(default_factory=list)
+    era: int = 0  # how often everything was forgotten
     serial: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     @staticmethod
@@ -99,6 +101,7 @@ class World:
 
     def reset(self) -> None:
         """Forget accounts, orders, usage, faults, countdowns, latency, switches and the log."""
+        self.era += 1
         self.accounts = Accounts()
         self.books = Books()
         self.limits.reset()
