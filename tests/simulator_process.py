@@ -29,7 +29,9 @@ class SimulatorProcess:
         session.trust_env = False
         return cls(url, session)
 
-    def control(self, method: str, path: str, payload: dict[str, Any] | None = None, **query: object) -> Any:
+    def control(
+        self, method: str, path: str, payload: dict[str, Any] | None = None, **query: str | int
+    ) -> Any:
         """Make a control call. Raises AssertionError with the simulator's own words when it is refused."""
         reply = self.session.request(
             method, f"{self.url}/simulator/{path}", json=payload, params=query, timeout=60
