@@ -38,15 +38,15 @@ class SweptOrders:
 
     def __init__(self, sweep: Sweep) -> None:
         self.sweep = sweep
-        self._rows = {(row.family, row.venue_order_id): row for row in sweep.orders.all()}
+        self._rows = {_key(row): row for row in sweep.orders.all()}
         self._new: list[SweptOrder] = []
-        self._changed: dict[tuple[str, str], SweptOrder] = {}
+        self._changed: dict[int, SweptOrder] = {}
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def has(self, order: Order) -> bool:
-        return (order.family, order.venue_order_id) in self._rows
+        return self._find(order.family, order.symbol, order.venue_order_id) is not None
 
     def unresolved(self) -> list[SweptOrder]:
         """Rows whose outcome is still to be found: neither gone nor beyond asking."""
@@ -57,21 +57,13 @@ class SweptOrders:
 
     def see(self, order: Order, outcome: str, note: str = "") -> SweptOrder:
         """Take note of an order the venue described; a row is made at the first sight of it."""
-        key = (order.family, order.venue_order_id)
-        row = self._rows.get(key)
+        row = self._find(order.family, order.symbol, order.venue_order_id)
         if row is None:
-            now = timezone.now()
-            row = SweptOrder(
-                sweep=self.sweep,
-                family=order.family,
-                venue_order_id=order.venue_order_id,
-                seen_at=now,
-                outcome_at=now,
-                outcome="",
-            )
-            self._rows[key] = row
-            self._new.append(row)
-        row.symbol = order.symbol or row.symbol
+            row = self._add(order.family, order.symbol, order.venue_order_id)
+        elif not row.symbol:  # known by its id alone until now
+            del self._rows[_key(row)]
+            row.symbol = order.symbol
+            self._rows[_key(row)] = row
         for name in _DETAILS:
             setattr(row, name, getattr(order, name))
         if row.placed_at and row.placed_at > self.sweep.panic.pressed_at and not note:
@@ -80,22 +72,12 @@ class SweptOrders:
         return row
 
     def see_id(self, family: str, venue_order_id: str, outcome: str, symbol: str = "") -> None:
-        """Take note of an order of which the venue gave no more than the id; a known outcome stays."""
-        if (family, venue_order_id) in self._rows and symbol:
-            return
-        row = self._rows.get((family, venue_order_id))
+        """Take note of an order of which the venue gave no more than the id, with or without its symbol."""
+        row = self._find(family, symbol, venue_order_id)
         if row is None:
-            now = timezone.now()
-            row = SweptOrder(
-                sweep=self.sweep,
-                family=family,
-                symbol=symbol,
-                venue_order_id=venue_order_id,
-                seen_at=now,
-                outcome_at=now,
-            )
-            self._rows[(family, venue_order_id)] = row
-            self._new.append(row)
+            row = self._add(family, symbol, venue_order_id)
+        elif symbol:
+            return  # followed already, from a better description
         self.mark(row, outcome)
 
     def settle(self, order: Order, adapter: VenueAdapter) -> None:
@@ -136,7 +118,7 @@ class SweptOrders:
         if note is not None and note != row.note:
             row.note = note[:300]
         if row.pk is not None:
-            self._changed[(row.family, row.venue_order_id)] = row
+            self._changed[row.pk] = row
 
     def mark_all(self, rows: Iterable[SweptOrder], outcome: str, note: str | None = None) -> None:
         for row in rows:
@@ -144,13 +126,44 @@ class SweptOrders:
 
     def flush(self) -> None:
         """Write new and changed rows."""
-        changed = [row for row in self._changed.values() if row.pk is not None]
+        changed = list(self._changed.values())
         if self._new:
             SweptOrder.objects.bulk_create(self._new)
             self._new = []
         if changed:
             SweptOrder.objects.bulk_update(changed, _CHANGING, batch_size=200)
         self._changed = {}
+
+    def _find(self, family: str, symbol: str, venue_order_id: str) -> SweptOrder | None:
+        """The row of an order. Ids may be the venue's per symbol, so the symbol is part of the name."""
+        row = self._rows.get((family, symbol, venue_order_id))
+        if row is None and symbol:
+            return self._rows.get((family, "", venue_order_id))
+        if row is None:
+            return next(
+                (r for r in self._rows.values() if (r.family, r.venue_order_id) == (family, venue_order_id)),
+                None,
+            )
+        return row
+
+    def _add(self, family: str, symbol: str, venue_order_id: str) -> SweptOrder:
+        now = timezone.now()
+        row = SweptOrder(
+            sweep=self.sweep,
+            family=family,
+            symbol=symbol,
+            venue_order_id=venue_order_id,
+            seen_at=now,
+            outcome="",
+            outcome_at=now,
+        )
+        self._rows[_key(row)] = row
+        self._new.append(row)
+        return row
+
+
+def _key(row: SweptOrder) -> tuple[str, str, str]:
+    return row.family, row.symbol, row.venue_order_id
 
 
 def as_order(row: SweptOrder) -> Order:

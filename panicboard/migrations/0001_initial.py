@@ -513,7 +513,7 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="sweptorder",
             constraint=models.UniqueConstraint(
-                fields=("sweep", "family", "venue_order_id"), name="swept_order_once"
+                fields=("sweep", "family", "symbol", "venue_order_id"), name="swept_order_once"
             ),
         ),
         migrations.AddConstraint(
