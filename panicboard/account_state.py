@@ -1,0 +1,89 @@
+"""What the page of one account shows: its open orders as last read, by symbol, and its latest sweeps."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from panicboard import readings
+from panicboard.models import Account, Reading, Sweep
+from panicboard.venues import VENUES
+from panicboard.venues.base import Order
+
+SWEEPS_SHOWN = 10
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolOrders:
+    symbol: str
+    orders: tuple[Order, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SweepLine:
+    panic_id: int
+    panic_url: str
+    scope_label: str
+    pressed_at: datetime
+    pressed_by: str
+    state: str
+    label: str
+    last_word: str
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPage:
+    pk: int
+    name: str
+    desk: str
+    venue: str
+    adapter: str
+    strategy: str
+    enabled: bool
+    read_at: datetime | None
+    failure: str
+    failing_since: datetime | None
+    latched_at: datetime | None
+    latched_by: int | None
+    open: int
+    symbols: tuple[SymbolOrders, ...]
+    sweeps: tuple[SweepLine, ...]
+
+
+def read(account: Account) -> AccountPage:
+    """Read one account (with its desk, venue and reading already joined)."""
+    reading: Reading | None = getattr(account, "reading", None)
+    orders = [readings.from_record(one) for one in reading.orders] if reading else []
+    sweeps = account.sweeps.select_related("panic__desk", "panic__account").order_by("-pk")[:SWEEPS_SHOWN]
+    adapter = VENUES.get(account.venue.adapter)
+    return AccountPage(
+        pk=account.pk,
+        name=account.name,
+        desk=account.desk.name,
+        venue=account.venue.name,
+        adapter=adapter.label if adapter else account.venue.adapter,
+        strategy=account.strategy,
+        enabled=account.enabled,
+        read_at=reading.read_at if reading else None,
+        failure=reading.failure if reading else "",
+        failing_since=reading.failing_since if reading else None,
+        latched_at=account.latched_at,
+        latched_by=account.latched_by_id,
+        open=len(orders),
+        symbols=tuple(
+            SymbolOrders(symbol, tuple(order for order in orders if order.symbol == symbol))
+            for symbol in sorted({order.symbol for order in orders})
+        ),
+        sweeps=tuple(_line(sweep) for sweep in sweeps),
+    )
+
+
+def _line(sweep: Sweep) -> SweepLine:
+    return SweepLine(
+        panic_id=sweep.panic_id,
+        panic_url=sweep.panic.get_absolute_url(),
+        scope_label=sweep.panic.scope_label,
+        pressed_at=sweep.panic.pressed_at,
+        pressed_by=sweep.panic.pressed_by_name,
+        state=sweep.state,
+        label=sweep.get_state_display(),
+        last_word=sweep.last_word,
+    )

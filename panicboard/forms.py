@@ -1,0 +1,159 @@
+"""What people send: a press, a reason, a release. Every refusal is a sentence that names what is wrong."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django import forms
+from django.core import signing
+from django.core.exceptions import ValidationError
+from django.http import QueryDict
+
+from panicboard.models import Account, Desk, Panic
+from panicboard.panics import SHORTEST_REASON, Scope
+from panicboard.venues import VENUES
+
+#: Armed, a press has to be confirmed within this time.
+ARMED_S = 10
+_SALT = "panicboard.armed"
+
+
+class PressForm(forms.Form):
+    """A press: `scope`, and what that scope names. It counts as meant when it was held, or armed before.
+
+    `order` may be repeated, each as "family|symbol|venue order id". `held_ms` and `armed` are read as
+    they are: what is wrong with them never refuses a press, it only has it confirmed.
+    """
+
+    #: The fields that make up the scope.
+    NAMES = ("scope", "desk", "account", "symbol", "order")
+
+    scope = forms.CharField(required=False)
+    desk = forms.CharField(required=False)
+    account = forms.CharField(required=False)
+    symbol = forms.CharField(required=False, max_length=60)
+
+    def __init__(self, sent: QueryDict) -> None:
+        super().__init__(sent)
+        self.sent = sent
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        kind = cleaned.get("scope")
+        if kind not in Panic.Scope.values:
+            known = ", ".join(Panic.Scope.values)
+            raise ValidationError(f"The scope {kind!r} is not one of {known}. Nothing was cancelled.")
+        cleaned["scope"] = Scope(Panic.Scope(kind))
+        if kind == Panic.Scope.DESK:
+            cleaned["scope"] = Scope(Panic.Scope.DESK, desk=self._desk(cleaned["desk"]))
+        elif kind == Panic.Scope.ACCOUNT:
+            cleaned["scope"] = Scope(Panic.Scope.ACCOUNT, account=self._account(cleaned["account"]))
+        elif kind == Panic.Scope.SYMBOL:
+            account, symbol = self._account(cleaned["account"]), cleaned.get("symbol")
+            if not symbol:
+                raise ValidationError("The press names no symbol. Nothing was cancelled.")
+            cleaned["scope"] = Scope(Panic.Scope.SYMBOL, account=account, symbol=symbol)
+        elif kind == Panic.Scope.ORDERS:
+            account = self._account(cleaned["account"])
+            cleaned["scope"] = Scope(Panic.Scope.ORDERS, account=account, order_refs=self._orders(account))
+        return cleaned
+
+    @property
+    def panic_scope(self) -> Scope:
+        return self.cleaned_data["scope"]
+
+    @property
+    def sentence(self) -> str:
+        """What is wrong."""
+        return " ".join(str(error) for errors in self.errors.values() for error in errors)
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """The scope as it was sent, field by field."""
+        return [(name, value) for name in self.NAMES for value in self.sent.getlist(name) if value]
+
+    @property
+    def query(self) -> str:
+        return urlencode(self.pairs)
+
+    @property
+    def held_ms(self) -> int | None:
+        """How long the stop was held; None where no script could tell."""
+        text = self.sent.get("held_ms", "")
+        return min(int(text), 600_000) if text.isdecimal() and int(text) > 0 else None
+
+    @property
+    def was_armed(self) -> bool:
+        """Whether this very scope was armed, at most ten seconds ago."""
+        try:
+            armed = signing.loads(self.sent.get("armed", ""), salt=_SALT, max_age=ARMED_S)
+        except signing.BadSignature:
+            return False
+        return bool(armed == self.query)
+
+    def arm(self) -> str:
+        """A token by which this scope counts as armed for the next ten seconds."""
+        return signing.dumps(self.query, salt=_SALT)
+
+    def _desk(self, slug: str) -> Desk:
+        desk = Desk.objects.filter(slug=slug).first()
+        if desk is None:
+            raise ValidationError(f"There is no desk {slug!r}. Nothing was cancelled.")
+        return desk
+
+    def _account(self, pk: str) -> Account:
+        found = Account.objects.select_related("venue", "desk").filter(pk=pk) if pk.isdecimal() else ()
+        for account in found:
+            return account
+        raise ValidationError(f"There is no account {pk!r}. Nothing was cancelled.")
+
+    def _orders(self, account: Account) -> tuple[dict[str, str], ...]:
+        refs = tuple(self._order(account, text) for text in self.sent.getlist("order"))
+        if not refs:
+            raise ValidationError("No order was chosen. Nothing was cancelled.")
+        return refs
+
+    def _order(self, account: Account, text: str) -> dict[str, str]:
+        family, _, rest = text.partition("|")
+        symbol, _, venue_order_id = rest.rpartition("|")
+        if not (family and symbol and venue_order_id):
+            raise ValidationError(
+                f"The order {text!r} is not written as family|symbol|venue order id. Nothing was cancelled."
+            )
+        adapter = VENUES.get(account.venue.adapter)
+        if adapter is None or family not in {one.slug for one in adapter.families}:
+            raise ValidationError(f"{account.venue} has no order family {family!r}. Nothing was cancelled.")
+        return {
+            "family": family,
+            "symbol": symbol,
+            "venue_order_id": venue_order_id,
+            "client_order_id": "",
+        }
+
+
+class ReasonForm(forms.Form):
+    """Why a panic was pressed, said after the press."""
+
+    reason = forms.CharField(
+        max_length=2000,
+        error_messages={
+            "required": "Say why, in a few words.",
+            "max_length": "Say it in at most 2,000 characters.",
+        },
+    )
+
+
+class ReleaseForm(forms.Form):
+    """Releasing latched accounts: a reason, and a tick that the consequences were seen."""
+
+    reason = forms.CharField(
+        min_length=SHORTEST_REASON,
+        max_length=2000,
+        error_messages={
+            "required": f"Give a reason of at least {SHORTEST_REASON} characters.",
+            "min_length": f"Give a reason of at least {SHORTEST_REASON} characters.",
+            "max_length": "Give a reason of at most 2,000 characters.",
+        },
+    )
+    seen = forms.BooleanField(
+        error_messages={"required": "Tick that you have seen what is still open and what releasing does."}
+    )

@@ -1,0 +1,170 @@
+"""The parts of a page that change by themselves: read, rendered, and named.
+
+A fragment is the same for every viewer; what a role may press is never inside one. It is rendered again
+only when the value behind it has changed, which is why the values hold times and no ages.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.http import QueryDict
+from django.template.loader import render_to_string
+from django.utils.safestring import mark_safe
+
+from panicboard import board_state, panic_state, readiness
+from panicboard.board_state import Board, DeskRow
+from panicboard.models import Panic, Sweep
+from panicboard.panic_state import PanicPage
+from panicboard.readiness import SystemReadiness
+
+#: Marks each fragment's elements for htmx: they replace those with the same id.
+OUT_OF_BAND = mark_safe(' hx-swap-oob="true"')
+#: The queue is asked this often at most: it may take its time to answer.
+SYSTEM_EVERY = timedelta(seconds=1)
+#: These change with every reading; they are sent once in this time at most.
+SLOW = frozenset({"summary", "scope", "status"})
+SLOW_EVERY = timedelta(seconds=1)
+#: How many sweeps one page may have open at a time.
+MOST_OPEN = 20
+
+#: Fragments by name.
+Fragments = dict[str, str]
+#: Name, template, the value that decides whether it has changed, and the template's context.
+Part = tuple[str, str, Any, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """What a page shows: the board, one panic, the orders of one sweep, or only the masthead ("plain")."""
+
+    kind: str
+    pk: int = 0
+    full: bool = False
+
+
+def topics_of(query: QueryDict) -> frozenset[Topic]:
+    """The topics that a page asks for: `page=board`, `panic=<pk>`, with `sweep=<pk>` or `all=<pk>`."""
+    panic = query.get("panic", "")
+    if panic.isdecimal():
+        page = Topic("panic", int(panic))
+    else:
+        page = Topic("board" if query.get("page") == "board" else "plain")
+    full = {int(pk) for pk in query.getlist("all") if pk.isdecimal()}
+    short = {int(pk) for pk in query.getlist("sweep") if pk.isdecimal()} - full
+    opened = [Topic("orders", pk, full=pk in full) for pk in sorted(full | short)]
+    return frozenset([page, *opened[:MOST_OPEN]])
+
+
+@dataclass(frozen=True, slots=True)
+class _Rendered:
+    value: Any
+    at: datetime
+    html: str
+
+
+class Renderer:
+    """Reads topics and renders their fragments, remembering the last of each. For one thread."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[Topic, str], _Rendered] = {}
+        self._system: SystemReadiness | None = None
+        self._system_at: datetime | None = None
+        #: Whether anything ran when it was last read.
+        self.running = False
+
+    def read(self, topics: Iterable[Topic], now: datetime, trouble: str = "") -> dict[Topic, Fragments]:
+        """Read these topics from the database and render what has changed. Raises DatabaseError."""
+        board = board_state.read(now, self._system_readiness(now))
+        self.running = bool(board.running)
+        before, self._last = self._last, {}
+        return {
+            topic: {
+                part[0]: self._rendered(topic, part, before, now)
+                for part in _parts(topic, board, now, trouble)
+            }
+            for topic in set(topics)
+        }
+
+    def _system_readiness(self, now: datetime) -> SystemReadiness:
+        if self._system is None or self._system_at is None or now - self._system_at >= SYSTEM_EVERY:
+            self._system, self._system_at = readiness.of_system(), now
+        return self._system
+
+    def _rendered(
+        self, topic: Topic, part: Part, before: dict[tuple[Topic, str], _Rendered], now: datetime
+    ) -> str:
+        name, template, value, context = part
+        rendered = before.get((topic, name))
+        resting = rendered and name in SLOW and now - rendered.at < SLOW_EVERY
+        if rendered is None or (rendered.value != value and not resting):
+            html = render_to_string(f"partials/{template}.html", {**context, "oob": OUT_OF_BAND, "now": None})
+            rendered = _Rendered(value, now, f"<template>{html}</template>")
+        self._last[topic, name] = rendered
+        return rendered.html
+
+
+def _parts(topic: Topic, board: Board, now: datetime, trouble: str) -> Iterator[Part]:
+    if topic.kind == "orders":
+        yield from _order_parts(topic)
+        return
+    page: PanicPage | None = None
+    if topic.kind == "panic":
+        try:
+            page = panic_state.read(topic.pk, now)
+        except Panic.DoesNotExist:
+            return
+        yield from _panic_parts(page)
+    elif topic.kind == "board":
+        for desk in board.desks:
+            yield from _desk_parts(desk)
+    yield from _masthead_parts(topic, board, trouble, page)
+
+
+def _masthead_parts(topic: Topic, board: Board, trouble: str, page: PanicPage | None) -> Iterator[Part]:
+    yield "summary", "summary", board.summary, {"sum": board.summary}
+    yield "scope", "scope", (board.summary, board.joinable), {"board": board}
+    yield "status", "status", board.summary, {"sum": board.summary}
+    system = (board.system.level, board.system.reason, board.system.queue_ok)
+    said = (trouble, system, page and (page.running, page.head.scope_label))
+    yield (
+        "notice",
+        "notice",
+        said,
+        {
+            "board": board,
+            "trouble": trouble,
+            "page": topic.kind,
+            "panic": page,
+        },
+    )
+
+
+def _desk_parts(desk: DeskRow) -> Iterator[Part]:
+    own = desk.without_rows
+    for template in ("desk_cells", "desk_accounts", "desk_quiet"):
+        yield f"desk-{desk.pk}-{template}", template, own, {"desk": desk}
+    count = {"prefix": "desk", "pk": desk.pk, "count": desk.open, "unread": desk.unread}
+    yield f"desk-{desk.pk}-n", "zone_count", own, count
+    for row in desk.rows:
+        yield f"account-{row.pk}", "account_cells", row, {"row": row}
+
+
+def _panic_parts(page: PanicPage) -> Iterator[Part]:
+    yield "head", "panic_head", (page.head, page.curve), {"head": page.head, "panic": page}
+    yield "tally", "tally", (page.open, page.gone, page.head.settled_unknown), {"panic": page}
+    for row in page.sweeps:
+        yield f"sweep-{row.pk}", "sweep_row", row, {"row": row}
+    yield "next", "panic_next", page.next, {"next": page.next}
+    yield "facts", "panic_facts", page.facts, {"facts": page.facts}
+    yield "seen", "release_seen", page.head.tally, {"head": page.head}
+    yield "alert", "alert", page.alerts, {"alerts": page.alerts}
+
+
+def _order_parts(topic: Topic) -> Iterator[Part]:
+    try:
+        table = panic_state.orders(topic.pk, full=topic.full)
+    except Sweep.DoesNotExist:
+        return
+    yield f"orders-{topic.pk}", "orders", table, {"table": table}

@@ -1,0 +1,469 @@
+"""What the page of one panic shows: read in a fixed number of queries, as frozen values.
+
+As on the board, times stand for ages, and sweeps are read before their orders. An order counts as open
+until the venue says what became of it (`board_state.open_condition`).
+"""
+
+import shlex
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.db.models import Case, Count, DateTimeField, F, IntegerField, Q, Value, When
+
+from panicboard.board_state import Tally, open_condition
+from panicboard.models import Account, AuditEntry, Panic, Sweep, SweptOrder
+from panicboard.panic_curve import Change, Curve, draw
+
+Outcome = SweptOrder.Outcome
+
+#: Sweeps, worst first.
+SWEEP_ORDER = (
+    Sweep.State.NOT_CLEAR,
+    Sweep.State.FAILED,
+    Sweep.State.QUEUED,
+    Sweep.State.CANCELLING,
+    Sweep.State.READING_BACK,
+    Sweep.State.RELEASED,
+    Sweep.State.HANDED_OVER,
+    Sweep.State.CLEAR,
+)
+#: Orders, loudest first: those that count as open, and those that are gone.
+OPEN_OUTCOMES = (Outcome.UNKNOWN, Outcome.STILL_OPEN, Outcome.REJECTED, Outcome.ACKED, Outcome.SENT)
+GONE_OUTCOMES = (Outcome.FILLED, Outcome.EXPIRED, Outcome.CANCELLED)
+#: How many order rows a table shows, folded and in full. The exported record has them all.
+SHORT_TABLE, FULL_TABLE = 100, 1000
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeCount:
+    outcome: str
+    label: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRow:
+    pk: int
+    panic_id: int
+    pressed_at: datetime
+    account: str
+    account_url: str
+    venue: str
+    state: str
+    label: str
+    round: int
+    tally: Tally
+    unknown: int
+    first_request_at: datetime | None
+    acked_at: datetime | None
+    read_back_at: datetime | None
+    ended_at: datetime | None
+    due_at: datetime
+    handed_over_to: int | None
+    last_word: str
+
+    @property
+    def rank(self) -> int:
+        return SWEEP_ORDER.index(Sweep.State(self.state))
+
+    @property
+    def is_clear(self) -> bool:
+        return self.state == Sweep.State.CLEAR
+
+    @property
+    def is_bad(self) -> bool:
+        return self.state in (Sweep.State.NOT_CLEAR, Sweep.State.FAILED)
+
+    @property
+    def gone_percent(self) -> float:
+        return round(100 * self.tally.gone / self.tally.total, 1) if self.tally.total else 0.0
+
+    @property
+    def open_percent(self) -> float:
+        return round(100 - self.gone_percent, 1) if self.tally.total else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The headline. `ended_at` is None while any sweep runs; `clear` says that every sweep is clear."""
+
+    pk: int
+    scope_label: str
+    whole_accounts: bool
+    pressed_at: datetime
+    ended_at: datetime | None
+    clear: bool
+    tally: Tally
+    #: Has any order been seen, or every account been read? Before that a zero would be a false one.
+    listed: bool
+    sweeps: int
+    clear_sweeps: int
+    settled_unknown: int
+    first_read_back_at: datetime | None
+    last_read_back_at: datetime | None
+    latched: int
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """What happens next: to the sweeps that are not over, and to the latched accounts."""
+
+    pk: int
+    not_clear: int
+    next_try_at: datetime | None
+    reading_back: int
+    full_listing_at: datetime | None
+    at_work: int
+    latched: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuditLine:
+    at: datetime
+    who: str
+    action: str
+    account: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    pk: int
+    scope: str
+    scope_label: str
+    pressed_by: str
+    via: str
+    held_ms: int | None
+    pressed_at: datetime
+    reason: str
+    sweeps: int
+    orders: int
+    protective: int
+    skipped: tuple[str, ...]
+    direct_path: bool
+    entries: tuple[AuditLine, ...]
+    shell: str
+
+
+@dataclass(frozen=True, slots=True)
+class PanicPage:
+    pk: int
+    head: Head
+    open: tuple[OutcomeCount, ...]
+    gone: tuple[OutcomeCount, ...]
+    curve: Curve
+    sweeps: tuple[SweepRow, ...]
+    next: Next
+    facts: Facts
+    alerts: tuple[str, ...]
+
+    @property
+    def running(self) -> bool:
+        return self.head.ended_at is None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLine:
+    outcome: str
+    label: str
+    venue_order_id: str
+    client_order_id: str
+    list_id: str
+    family: str
+    symbol: str
+    side: str
+    order_type: str
+    quantity: Decimal | None
+    filled: Decimal | None
+    protective: bool
+    outcome_at: datetime
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrderTable:
+    sweep_id: int
+    account: str
+    pressed_at: datetime
+    full: bool
+    lines: tuple[OrderLine, ...]
+    total: int
+    cancelled: int
+    clear_at: datetime | None
+
+    @property
+    def left_out(self) -> int:
+        """How many orders have no row here, besides the cancelled ones that are folded."""
+        return self.total - len(self.lines) - (0 if self.full else self.cancelled)
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """How many orders of one sweep have one outcome."""
+
+    outcome: str
+    total: int
+    still_open: int
+    protective: int
+
+
+def read(panic_id: int, now: datetime) -> PanicPage:
+    """Read one panic. Raises Panic.DoesNotExist."""
+    panic = Panic.objects.select_related("desk", "account").get(pk=panic_id)
+    sweeps = list(panic.sweeps.select_related("account__venue", "handed_over_to"))
+    counted = _counted(panic)
+    entries = tuple(_audit_line(one) for one in panic.audit_entries.select_related("account").reverse())
+    latched = Account.objects.filter(latched_by=panic).count()
+    rows = tuple(
+        sorted(
+            (_sweep_row(panic, sweep, counted.get(sweep.pk, []), entries) for sweep in sweeps),
+            key=lambda row: (row.rank, -row.tally.still_open, row.account),
+        )
+    )
+    counts = [one for of_sweep in counted.values() for one in of_sweep]
+    head = _head(panic, rows, counts, latched)
+    return PanicPage(
+        pk=panic.pk,
+        head=head,
+        open=_by_outcome(OPEN_OUTCOMES, counts, lambda one: one.still_open),
+        gone=_by_outcome(GONE_OUTCOMES, counts, lambda one: one.total),
+        curve=_curve(panic, rows, head, now),
+        sweeps=rows,
+        next=_next(panic, sweeps, latched),
+        facts=_facts(panic, head, sum(one.protective for one in counts), entries),
+        alerts=_alerts(rows, counts),
+    )
+
+
+def orders(sweep_id: int, *, full: bool) -> OrderTable:
+    """Read the orders of one sweep, loudest first; cancelled ones only in full. Raises Sweep.DoesNotExist."""
+    sweep = Sweep.objects.select_related("panic", "account").get(pk=sweep_id)
+    totals: dict[str, int] = dict(sweep.orders.values_list("outcome").annotate(Count("pk")).order_by())
+    wanted = sweep.orders.order_by(_loudness(), "symbol", "pk")
+    if not full:
+        wanted = wanted.exclude(outcome=Outcome.CANCELLED)
+    return OrderTable(
+        sweep_id=sweep.pk,
+        account=sweep.account.name,
+        pressed_at=sweep.panic.pressed_at,
+        full=full,
+        lines=tuple(_order_line(row) for row in wanted[: FULL_TABLE if full else SHORT_TABLE]),
+        total=sum(totals.values()),
+        cancelled=totals.get(Outcome.CANCELLED, 0),
+        clear_at=sweep.clear_at,
+    )
+
+
+def _loudness() -> Case:
+    ranked = enumerate(OPEN_OUTCOMES + GONE_OUTCOMES)
+    return Case(*(When(outcome=one, then=Value(rank)) for rank, one in ranked), output_field=IntegerField())
+
+
+def _counted(panic: Panic) -> dict[int, list[_Counted]]:
+    rows = (
+        SweptOrder.objects.filter(sweep__panic=panic)
+        .values("sweep", "outcome")
+        .annotate(
+            total=Count("pk"),
+            still_open=Count("pk", filter=open_condition()),
+            protected=Count("pk", filter=Q(protective=True)),
+        )
+        .order_by()
+    )
+    found: dict[int, list[_Counted]] = {}
+    for row in rows:
+        one = _Counted(row["outcome"], row["total"], row["still_open"], row["protected"])
+        found.setdefault(row["sweep"], []).append(one)
+    return found
+
+
+def _sweep_row(
+    panic: Panic, sweep: Sweep, counts: Sequence[_Counted], entries: Iterable[AuditLine]
+) -> SweepRow:
+    return SweepRow(
+        pk=sweep.pk,
+        panic_id=panic.pk,
+        pressed_at=panic.pressed_at,
+        account=sweep.account.name,
+        account_url=sweep.account.get_absolute_url(),
+        venue=sweep.account.venue.name,
+        state=sweep.state,
+        label=sweep.get_state_display(),
+        round=sweep.round,
+        tally=Tally(sum(one.total for one in counts), sum(one.still_open for one in counts)),
+        unknown=sum(one.total for one in counts if one.outcome == Outcome.UNKNOWN),
+        first_request_at=sweep.first_request_at,
+        acked_at=sweep.acked_at,
+        read_back_at=sweep.read_back_at,
+        ended_at=_ended_at(sweep, entries),
+        due_at=sweep.due_at,
+        handed_over_to=sweep.handed_over_to_id,
+        last_word=sweep.last_word,
+    )
+
+
+def _ended_at(sweep: Sweep, entries: Iterable[AuditLine]) -> datetime | None:
+    """When a sweep was over: clear, taken over by a later press, or released by a person."""
+    if sweep.state not in Sweep.OVER:
+        return None
+    if sweep.clear_at:
+        return sweep.clear_at
+    if sweep.handed_over_to:
+        return sweep.handed_over_to.pressed_at
+    released = [one.at for one in entries if one.account == sweep.account.name]
+    return max(released, default=sweep.read_back_at or sweep.due_at)
+
+
+def _head(panic: Panic, rows: Sequence[SweepRow], counts: Sequence[_Counted], latched: int) -> Head:
+    ended = [row.ended_at for row in rows if row.ended_at]
+    over = len(ended) == len(rows)
+    total = sum(one.total for one in counts)
+    read_back = [row.read_back_at for row in rows if row.is_clear and row.read_back_at]
+    return Head(
+        pk=panic.pk,
+        scope_label=panic.scope_label,
+        whole_accounts=panic.scope in (Panic.Scope.ALL, Panic.Scope.DESK, Panic.Scope.ACCOUNT),
+        pressed_at=panic.pressed_at,
+        ended_at=max(ended, default=panic.pressed_at) if over else None,
+        clear=bool(rows) and all(row.is_clear for row in rows),
+        tally=Tally(total, sum(one.still_open for one in counts)),
+        listed=total > 0 or over,
+        sweeps=len(rows),
+        clear_sweeps=sum(row.is_clear for row in rows),
+        settled_unknown=sum(one.total - one.still_open for one in counts if one.outcome == Outcome.UNKNOWN),
+        first_read_back_at=min(read_back, default=None),
+        last_read_back_at=max(read_back, default=None),
+        latched=latched,
+    )
+
+
+def _by_outcome(
+    outcomes: Iterable[Outcome], counts: Iterable[_Counted], number: Callable[[_Counted], int]
+) -> tuple[OutcomeCount, ...]:
+    sums: Counter[str] = Counter()
+    for one in counts:
+        sums[one.outcome] += number(one)
+    return tuple(OutcomeCount(one.value, str(one.label), sums[one]) for one in outcomes)
+
+
+def _curve(panic: Panic, rows: Sequence[SweepRow], head: Head, now: datetime) -> Curve:
+    orders = SweptOrder.objects.filter(sweep__panic=panic)
+    # An order placed before the press was open at the press, whenever we first saw it.
+    came = Case(
+        When(placed_at__gt=panic.pressed_at, then=F("seen_at")),
+        default=Value(panic.pressed_at),
+        output_field=DateTimeField(),
+    )
+    seen = orders.annotate(came=came).values_list("came").annotate(Count("pk")).order_by()
+    gone = (
+        orders.filter(outcome__in=SweptOrder.GONE).values_list("outcome_at").annotate(Count("pk")).order_by()
+    )
+    changes = [Change(_ms(panic, at), count) for at, count in seen]
+    changes += [Change(_ms(panic, at), -count) for at, count in gone]
+    changes += [
+        Change(_ms(panic, row.ended_at), -row.unknown)
+        for row in rows
+        if row.is_clear and row.ended_at and row.unknown
+    ]
+    cleared = [row.ended_at for row in rows if row.is_clear and row.ended_at]
+    until = head.ended_at or panic.pressed_at + _next_step(now - panic.pressed_at)
+    return draw(
+        changes,
+        until_ms=max(1.0, _ms(panic, until)),
+        still_open=head.tally.still_open,
+        first_clear_ms=_ms(panic, min(cleared)) if cleared and len(rows) > 1 else None,
+    )
+
+
+def _next_step(elapsed: timedelta) -> timedelta:
+    """Where a running curve ends: drawn for every instant, it would be sent for every instant."""
+    step = timedelta(milliseconds=250) if elapsed < timedelta(seconds=5) else timedelta(seconds=1)
+    return max(step, -(-elapsed // step) * step)
+
+
+def _ms(panic: Panic, at: datetime) -> float:
+    return (at - panic.pressed_at).total_seconds() * 1000
+
+
+def _next(panic: Panic, sweeps: Sequence[Sweep], latched: int) -> Next:
+    running = [sweep for sweep in sweeps if sweep.state not in Sweep.OVER]
+    again = [sweep for sweep in running if sweep.state in (Sweep.State.NOT_CLEAR, Sweep.State.FAILED)]
+    reading = [sweep for sweep in running if sweep.state == Sweep.State.READING_BACK]
+    return Next(
+        pk=panic.pk,
+        not_clear=len(again),
+        next_try_at=min((sweep.due_at for sweep in again), default=None),
+        reading_back=len(reading),
+        full_listing_at=max((sweep.due_at for sweep in reading), default=None),
+        at_work=len(running) - len(again) - len(reading),
+        latched=latched,
+    )
+
+
+def _facts(panic: Panic, head: Head, protective: int, entries: tuple[AuditLine, ...]) -> Facts:
+    return Facts(
+        pk=panic.pk,
+        scope=panic.scope,
+        scope_label=panic.scope_label,
+        pressed_by=panic.pressed_by_name,
+        via=panic.pressed_via,
+        held_ms=panic.held_ms,
+        pressed_at=panic.pressed_at,
+        reason=panic.reason,
+        sweeps=head.sweeps,
+        orders=head.tally.total,
+        protective=protective,
+        skipped=tuple(panic.skipped),
+        direct_path=panic.direct_path,
+        entries=entries,
+        shell=_shell(panic),
+    )
+
+
+def _shell(panic: Panic) -> str:
+    """The same scope from a shell."""
+    if panic.desk:
+        return f"manage.py panic --desk {panic.desk.slug}"
+    if panic.account:
+        symbol = f" --symbol {shlex.quote(panic.symbol)}" if panic.symbol else ""
+        return f"manage.py panic --account {shlex.quote(panic.account.name)}{symbol}"
+    return "manage.py panic --all"
+
+
+def _alerts(rows: Iterable[SweepRow], counts: Iterable[_Counted]) -> tuple[str, ...]:
+    """What is said aloud: what failed and what is unknown."""
+    failed = tuple(f"{row.account} failed." for row in rows if row.state == Sweep.State.FAILED)
+    unknown = sum(one.total for one in counts if one.outcome == Outcome.UNKNOWN)
+    return (*failed, f"{unknown} unknown.") if unknown else failed
+
+
+def _audit_line(entry: AuditEntry) -> AuditLine:
+    return AuditLine(
+        at=entry.at,
+        who=entry.actor_name,
+        action=entry.action,
+        account=entry.account.name if entry.account else "",
+        detail=entry.detail,
+    )
+
+
+def _order_line(row: SweptOrder) -> OrderLine:
+    return OrderLine(
+        outcome=row.outcome,
+        label=row.get_outcome_display(),
+        venue_order_id=row.venue_order_id,
+        client_order_id=row.client_order_id,
+        list_id=row.list_id,
+        family=row.family,
+        symbol=row.symbol,
+        side=row.side,
+        order_type=row.order_type,
+        quantity=row.quantity,
+        filled=row.filled,
+        protective=row.protective,
+        outcome_at=row.outcome_at,
+        note=row.note,
+    )

@@ -1,0 +1,27 @@
+"""Addresses. A page and what changes on it by itself are apart: `/events/` streams every page's fragments."""
+
+from django.contrib import admin
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import path
+
+from panicboard import stream
+from panicboard.views import pages, panics, presses
+
+urlpatterns = [
+    path("", pages.board, name="board"),
+    path("accounts/<int:pk>/", pages.account, name="account"),
+    path("panics/", pages.panics, name="panics"),
+    path("panics/two-steps/", presses.two_steps, name="two-steps"),
+    path("panics/<int:pk>/", panics.panic, name="panic"),
+    path("panics/<int:pk>/sweep/", panics.sweep_now, name="panic-sweep-now"),
+    path("panics/<int:pk>/reason/", panics.reason, name="panic-reason"),
+    path("panics/<int:pk>/release/", panics.release, name="panic-release"),
+    path("panics/<int:pk>/record.json", panics.record_file, name="panic-record"),
+    path("events/", stream.events, name="events"),
+    path("events/poll/", stream.poll, name="events-poll"),
+    path("login/", LoginView.as_view(template_name="login.html"), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
+    path("admin/", admin.site.urls),
+]
+
+handler500 = "panicboard.views.server_error"

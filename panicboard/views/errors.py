@@ -1,0 +1,24 @@
+"""Pages for what went wrong. The stop is on them too, and a press that came here is not lost silently."""
+
+from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import get_token
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.urls import reverse
+
+from panicboard.forms import PressForm
+from panicboard.views.replies import go, two_steps_url
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """A form older than the login: a press is taken up again in two steps, anything else is refused."""
+    if request.path == reverse("panics"):
+        return go(request, two_steps_url(PressForm(request.POST), "page"))
+    sentence = "This page was older than your login, so nothing was done. Go back, reload it, and try again."
+    return render(request, "refused.html", {"sentence": sentence}, status=403)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Something broke. This page reads nothing from the database, and still carries the stop."""
+    context = {"csrf_token": get_token(request)}
+    return HttpResponse(render_to_string("500.html", context), status=500)

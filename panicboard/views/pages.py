@@ -1,0 +1,57 @@
+"""The board, the history of panics, one account; and the masthead of them all."""
+
+from typing import Any
+
+from django.contrib.auth.decorators import login_not_required, login_required
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.functional import SimpleLazyObject
+from django.utils.timezone import now as utc_now
+from django.views.decorators.http import require_safe
+
+from panicboard import account_state, board_state, history_state
+from panicboard.models import Account, Panic
+from panicboard.views.presses import press
+
+PANICS_A_PAGE = 25
+
+
+def masthead(request: HttpRequest) -> dict[str, Any]:
+    """The masthead's numbers for every page of someone signed in, read only where a page shows them."""
+    if not request.user.is_authenticated:
+        return {}
+    return {"masthead": SimpleLazyObject(lambda: board_state.read(utc_now()))}
+
+
+@require_safe
+def board(request: HttpRequest) -> HttpResponse:
+    """The board. `?desk=<slug>&all=1` shows every account of a desk, for browsers without a script."""
+    now = utc_now()
+    state = board_state.read(now)
+    in_full = request.GET.get("desk", "") if request.GET.get("all") else ""
+    context = {"board": state, "masthead": state, "now": now, "all": in_full, "page": "board"}
+    return render(request, "board.html", context)
+
+
+@login_not_required  # the press looks after an expired login itself, the history requires one
+def panics(request: HttpRequest) -> HttpResponse:
+    """POST: press. GET: every panic, newest first, a page at a time."""
+    return press(request) if request.method == "POST" else history(request)
+
+
+@require_safe
+@login_required
+def history(request: HttpRequest) -> HttpResponse:
+    pages = Paginator(Panic.objects.select_related("desk", "account"), PANICS_A_PAGE)
+    page = pages.get_page(request.GET.get("page"))
+    context = {"page": "history", "shown": page, "rows": history_state.read(page.object_list)}
+    return render(request, "history.html", context)
+
+
+@require_safe
+def account(request: HttpRequest, pk: int) -> HttpResponse:
+    """One account: its open orders as last read, to be cancelled one by one or by symbol; its sweeps."""
+    row = get_object_or_404(Account.objects.select_related("desk", "venue", "reading"), pk=pk)
+    context = {"account": account_state.read(row), "now": utc_now(), "page": "account"}
+    return render(request, "account.html", context)

@@ -1,0 +1,121 @@
+"""The page of one panic, and what can be done there."""
+
+from django.contrib import messages
+from django.contrib.auth.decorators import permission_required
+from django.contrib.auth.models import User
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, render
+from django.utils.timezone import now as utc_now
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from panicboard import panic_state, panics, record
+from panicboard.forms import ReasonForm, ReleaseForm
+from panicboard.fragments import MOST_OPEN
+from panicboard.models import Panic
+from panicboard.panic_state import OrderTable, PanicPage, SweepRow
+from panicboard.views.replies import go
+
+
+@require_safe
+def panic(request: HttpRequest, pk: int) -> HttpResponse:
+    """One panic. `?sweep=` and `?all=` open the orders of sweeps; `?record=1` opens all, to be printed."""
+    return _page(request, pk)
+
+
+@require_POST
+@permission_required("panicboard.press", raise_exception=True)
+def sweep_now(request: HttpRequest, pk: int) -> HttpResponse:
+    """Have the unfinished sweeps go on at once."""
+    found = get_object_or_404(Panic, pk=pk)
+    count = panics.sweep_now(found)
+    messages.info(request, f"{count} unfinished sweep{'' if count == 1 else 's'} go on now.")
+    return go(request, found.get_absolute_url())
+
+
+@require_POST
+@permission_required("panicboard.press", raise_exception=True)
+def reason(request: HttpRequest, pk: int) -> HttpResponse:
+    """Keep why a panic was pressed."""
+    found = get_object_or_404(Panic, pk=pk)
+    form = ReasonForm(request.POST)
+    if not form.is_valid():
+        return _page(request, pk, status=422, reason_error=_sentence(form))
+    by = _user(request)
+    panics.give_reason(found, form.cleaned_data["reason"], by=by, by_name=by.get_username())
+    return go(request, found.get_absolute_url())
+
+
+@require_POST
+@permission_required("panicboard.release", raise_exception=True)
+def release(request: HttpRequest, pk: int) -> HttpResponse:
+    """Release the accounts that a panic holds latched."""
+    found = get_object_or_404(Panic, pk=pk)
+    form = ReleaseForm(request.POST)
+    if not form.is_valid():
+        said = request.POST.get("reason", "")
+        return _page(request, pk, status=422, release_error=_sentence(form), release_reason=said)
+    by = _user(request)
+    count = panics.release(
+        found, released_by=by, released_by_name=by.get_username(), reason=form.cleaned_data["reason"]
+    )
+    messages.info(request, f"{count} account{'' if count == 1 else 's'} released.")
+    return go(request, found.get_absolute_url())
+
+
+@never_cache
+@require_safe
+def record_file(request: HttpRequest, pk: int) -> HttpResponse:
+    """The whole record of a panic as a JSON file."""
+    found = get_object_or_404(Panic.objects.select_related("desk", "account"), pk=pk)
+    name = f'attachment; filename="panic-{pk}.json"'
+    return JsonResponse(
+        record.of(found), headers={"Content-Disposition": name}, json_dumps_params={"indent": 1}
+    )
+
+
+def _page(request: HttpRequest, pk: int, status: int = 200, **more: str) -> HttpResponse:
+    now = utc_now()
+    try:
+        page = panic_state.read(pk, now)
+    except Panic.DoesNotExist:
+        raise Http404(f"There is no panic {pk}.") from None
+    printing = bool(request.GET.get("record"))
+    context = {
+        "panic": page,
+        "sweeps": _sweeps(request, page, everything=printing),
+        "record": printing,
+        "now": now,
+        "page": "panic",
+        **more,
+    }
+    return render(request, "panic.html", context, status=status)
+
+
+def _sweeps(
+    request: HttpRequest, page: PanicPage, *, everything: bool
+) -> list[tuple[SweepRow, OrderTable | None]]:
+    """Each sweep with the table of its orders, where that is open: the worst one's, if none is named."""
+    short, full = set(request.GET.getlist("sweep")), set(request.GET.getlist("all"))
+    opened = {row.pk for row in page.sweeps if str(row.pk) in short | full} or {
+        row.pk for row in page.sweeps[:1]
+    }
+    shown = set(sorted(opened)[:MOST_OPEN])
+    return [
+        (
+            row,
+            panic_state.orders(row.pk, full=everything or str(row.pk) in full)
+            if everything or row.pk in shown
+            else None,
+        )
+        for row in page.sweeps
+    ]
+
+
+def _sentence(form: ReasonForm | ReleaseForm) -> str:
+    return " ".join(str(error) for errors in form.errors.values() for error in errors)
+
+
+def _user(request: HttpRequest) -> User:
+    assert isinstance(request.user, User)  # noqa: S101 (permission_required)
+    return request.user

@@ -1,0 +1,28 @@
+"""Replies that several views give."""
+
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django_htmx.http import HttpResponseClientRedirect
+
+from panicboard.forms import PressForm
+
+
+def go(request: HttpRequest, url: str) -> HttpResponse:
+    """Send the browser to another page: 303, or HX-Redirect where htmx asked."""
+    if request.headers.get("HX-Request"):
+        return HttpResponseClientRedirect(url)
+    return HttpResponse(status=303, headers={"Location": url})
+
+
+def refused(request: HttpRequest, sentence: str, status: int = 422) -> HttpResponse:
+    """Say in one sentence why a press was not taken: a page, or a fragment where htmx asked."""
+    template = "partials/refused.html" if request.headers.get("HX-Request") else "refused.html"
+    return render(request, template, {"sentence": sentence}, status=status)
+
+
+def two_steps_url(form: PressForm, because: str) -> str:
+    """The page on which a press that was not sent can be armed and confirmed."""
+    return f"{reverse('two-steps')}?{urlencode([*form.pairs, ('because', because)])}"

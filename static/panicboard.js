@@ -1,0 +1,289 @@
+// What a page does by itself: hold to press, ages and staleness, the stream, the order of rows.
+// Nothing depends on it: without a script a stop leads to two steps, and a reload shows what is so now.
+
+const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
+const byId = id => document.getElementById(id);
+const body = document.body;
+const stream = byId("stream");
+
+// ---- the server's time: what it said last, and what has passed here since ----
+const STALE_S = 5, DASHES_S = 15;
+let serverMs = Date.parse(body.dataset.now), readMs = serverMs, trouble = "", signedOut = false;
+let heard = { steady: performance.now(), wall: Date.now() };
+// The steady clock stands still while a computer sleeps; the other one may be set. The longer time counts.
+const silentMs = () => Math.max(performance.now() - heard.steady, Date.now() - heard.wall);
+const serverNow = () => serverMs + silentMs();
+
+function hear(tick) {
+  serverMs = Date.parse(tick.now);
+  readMs = tick.read ? Date.parse(tick.read) : readMs;
+  trouble = tick.trouble;
+  heard = { steady: performance.now(), wall: Date.now() };
+}
+
+const clock = ms => new Date(ms).toISOString().slice(11, 19);
+function age(ms) {
+  const s = Math.max(0, ms / 1000);
+  if (s < 3) return s.toFixed(1) + " s ago";
+  if (s < 120) return Math.floor(s) + " s ago";
+  return s < 7200 ? Math.floor(s / 60) + " min ago" : "";
+}
+function write(element, text) { if (element.textContent !== text) element.textContent = text; }
+
+// ---- painting: everything that changes with time alone, ten times a second ----
+function paint() {
+  const now = serverNow(), behindS = Math.max(silentMs(), now - readMs) / 1000;
+  for (const time of $$("time[data-age]")) {
+    const at = Date.parse(time.dateTime);
+    write(time, age(now - at) || clock(at));
+  }
+  for (const chip of $$("[data-proof]")) {
+    const s = (now - Date.parse(chip.dataset.proof)) / 1000;
+    chip.classList.toggle("done", s < 10);
+    chip.classList.toggle("aged", s >= 60);
+  }
+  for (const one of $$("[data-since]")) write(one, ((now - Date.parse(one.dataset.since)) / 1000).toFixed(3) + " s");
+  for (const one of $$("[data-until]")) {
+    const left = (Date.parse(one.dataset.until) - now) / 1000;
+    write(one, left > 0 ? left.toFixed(1) + " s" : "now");
+  }
+  for (const one of $$("[data-clock]")) write(one, clock(now));
+  for (const one of $$("[data-update]")) write(one, "last update " + (behindS < 7200 ? age(behindS * 1000) : "long ago"));
+  for (const one of $$("[data-title]")) if (document.title !== one.dataset.title) document.title = one.dataset.title;
+  paintStale(behindS);
+}
+
+function paintStale(behindS) {
+  const stale = behindS > STALE_S || signedOut, dashes = behindS > DASHES_S;
+  body.classList.toggle("stale", stale);
+  body.classList.toggle("dashes", dashes);
+  if (!stale) { write(byId("stale-line"), ""); return; }
+  const [say, why] = $$("#stale p"), since = clock(Math.min(readMs, serverMs));
+  write(say, signedOut ? "SIGNED OUT" : `STALE ${Math.floor(behindS)} s`);
+  write(why, signedOut ? `Values are those of ${since}. The stop still works: it asks you to sign in, then to confirm.`
+    : trouble ? `${trouble} since ${since}. The stop still sends.`
+    : `No word from the server since ${since}. The stop still works: a press is sent straight from this page.`);
+  write(byId("stale-line"), signedOut ? "Signed out." : dashes ? "Stale, values withheld." : "Stale.");
+  const scope = byId("stop-scope").dataset;
+  write(byId("stop-stale"), `order count unknown (${scope.orders} at ${since}) \u00b7 ${scope.accounts} accounts`);
+}
+
+// ---- hold to press: by pointer, Enter or Space. A timer fires; the fill is only paint. ----
+let holding = null;
+
+function holdable(form) {
+  const button = form.querySelector("button"), say = form.querySelector(".say"), how = form.querySelector(".how");
+  const holdMs = Number(form.dataset.hold), restWord = say.textContent;
+  let from = 0, fire = 0, fill = 0, back = 0, pointed = false, sending = false;
+
+  function words(big, small, word) {
+    write(say, how ? big : word);
+    if (!how) return;
+    const [first, second] = small;
+    how.replaceChildren(first, document.createElement("br"), second);
+  }
+  function rest() {
+    sending = false;
+    form.style.setProperty("--held", 0);
+    const join = byId("stop-scope").hasAttribute("data-join");
+    if (join) words("PANIC RUNNING", ["hold 1 s", "to join"], restWord);
+    else words("CANCEL ALL", ["hold", "1 s"], restWord);
+  }
+  function later(ms) { clearTimeout(back); back = setTimeout(rest, ms); }
+  function step() {
+    const held = performance.now() - from, leftS = Math.max(0, holdMs - held) / 1000;
+    form.style.setProperty("--held", Math.min(1, held / holdMs));
+    words("KEEP HOLDING", [leftS.toFixed(1) + " s", "more"], "Holding");
+  }
+  function start() {
+    if (from || sending) return;
+    clearTimeout(back);
+    from = performance.now();
+    holding = stop;
+    fire = setTimeout(send, holdMs);
+    fill = setInterval(step, 40);
+    step();
+  }
+  function letGo() { clearTimeout(fire); clearInterval(fill); from = 0; holding = null; }
+  function stop() {
+    if (!from) return;
+    const heldS = ((performance.now() - from) / 1000).toFixed(1);
+    letGo();
+    form.style.setProperty("--held", 0);
+    words("NOT SENT", ["let go", `at ${heldS} s`], "Not sent");
+    later(2500);
+  }
+  function send() {
+    const heldMs = Math.round(performance.now() - from);
+    letGo();
+    sending = true;
+    form.style.setProperty("--held", 1);
+    words("SENT", [clock(serverNow()), "waiting"], "Sent");
+    setField("held_ms", heldMs);
+    // A page may be older than the login; the cookie is not.
+    const token = document.cookie.match(/(?:^|; )csrftoken=([^;]+)/);
+    if (token) setField("csrfmiddlewaretoken", token[1]);
+    form.requestSubmit();
+  }
+  function setField(name, value) {
+    let field = form.elements.namedItem(name);
+    if (!field) {
+      field = Object.assign(document.createElement("input"), { type: "hidden", name });
+      form.append(field);
+    }
+    field.value = value;
+  }
+  function failed(big, small, word) { setField("held_ms", ""); words(big, small, word); form.style.setProperty("--held", 0); later(6000); }
+
+  button.addEventListener("pointerdown", e => { pointed = true; if (e.button) return; button.setPointerCapture(e.pointerId); start(); });
+  for (const type of ["pointerup", "pointercancel", "lostpointercapture", "blur"]) button.addEventListener(type, stop);
+  button.addEventListener("contextmenu", e => e.preventDefault());
+  const isKey = e => e.key === "Enter" || e.key === " ";
+  button.addEventListener("keydown", e => { if (isKey(e)) { e.preventDefault(); if (!e.repeat) start(); } });
+  button.addEventListener("keyup", e => { if (isKey(e)) { e.preventDefault(); stop(); } });
+  // A click that no finger, mouse or key made comes from a tool that cannot hold: the server asks in two steps.
+  button.addEventListener("click", e => { if (pointed || e.detail) e.preventDefault(); pointed = false; });
+
+  const answered = name => form.addEventListener(name, () => {
+    failed("NO ANSWER", ["press again", "it joins"], "No answer");
+    byId("refusal").replaceChildren(Object.assign(document.createElement("p"), { className: "refused", textContent:
+      "NO ANSWER - nobody knows whether this press arrived. Press again: a second press joins the first. From a shell: manage.py panic --all" }));
+  });
+  ["htmx:sendError", "htmx:timeout", "htmx:responseError"].forEach(answered);
+  form.addEventListener("htmx:afterRequest", e => {
+    const status = e.detail.xhr && e.detail.xhr.status;
+    if (status === 422 || status === 403) failed("NOT SENT", ["see", "below"], "Not sent");
+  });
+  return () => { if (!from && !sending && say.textContent !== "NOT SENT" && say.textContent !== "NO ANSWER") rest(); };
+}
+
+// ---- the stream: htmx's extension swaps what arrives; a poll stands in where nothing does ----
+const POLL_MS = 2000, QUIET_MS = 3000;
+const opened = new Map($$("tr.detail:not([hidden])").map(row => [row.dataset.sweep, false]));
+const printing = document.querySelector("[data-print]");
+let source = null, connects = 0, polls = 0;
+
+function address(base) {
+  const sweeps = printing ? "" : [...opened].map(([pk, full]) => `&${full ? "all" : "sweep"}=${pk}`).join("");
+  return base + sweeps;
+}
+function connect() {
+  if (signedOut || document.hidden) return; // a browser opens few connections to one host: hidden pages poll
+  stream.setAttribute("sse-connect", address(stream.dataset.events) + "&n=" + ++connects);
+  htmx.process(stream);
+}
+function leave() {
+  signedOut = true;
+  if (source) source.close();
+  paint();
+}
+async function poll() {
+  const reply = await fetch(address(stream.dataset.poll), { signal: AbortSignal.timeout(5000) }).catch(() => null);
+  if (reply && reply.status === 401) leave();
+  if (!reply || !reply.ok) return;
+  const { tick, fragments } = await reply.json();
+  for (const html of fragments) htmx.swap(stream, html, { swapStyle: "none", swapDelay: 0, settleDelay: 0 });
+  hear(tick);
+  swapped();
+}
+function watch() {
+  if (signedOut || silentMs() < QUIET_MS) return;
+  poll();
+  if (++polls % 5 === 0) connect(); // and try the stream again now and then
+}
+function swapped() {
+  for (const link of $$("[data-toggle]")) link.setAttribute("aria-expanded", opened.has(link.dataset.toggle));
+  for (const refresh of stops) refresh();
+  const plate = byId("stop"), scope = byId("stop-scope");
+  if (plate.matches("form")) plate.classList.toggle("notready", scope.hasAttribute("data-grey"));
+  paint();
+}
+
+// ---- rows: worst first, moved only while nobody points at them ----
+const ARRANGE_MS = 5000, ROWS_A_DESK = 4, NORMAL = 4;
+let arrangedAt = performance.now(), auto = !/[?&](sweep|all)=/.test(location.search);
+const key = row => { const d = (row.querySelector("[data-rank]") || row).dataset; return [Number(d.rank), -Number(d.open), d.name]; };
+const worseFirst = (a, b) => { const [x, y] = [key(a), key(b)]; return x[0] - y[0] || x[1] - y[1] || (x[2] < y[2] ? -1 : 1); };
+const isHeld = table => table.matches(":hover") || table.contains(document.activeElement);
+
+function arrange(table, every) {
+  if (performance.now() - arrangedAt < every || isHeld(table)) return;
+  arrangedAt = performance.now();
+  if (table.id === "board") $$("tbody", table).forEach(arrangeDesk);
+  else arrangeSweeps(table.tBodies[0]);
+}
+function inOrder(rows) {
+  const sorted = [...rows].sort(worseFirst);
+  return [sorted, sorted.some((row, i) => row !== rows[i])];
+}
+function arrangeDesk(desk) {
+  const quiet = desk.querySelector("tr.quiet"), [sorted, moved] = inOrder($$("tr.acc", desk));
+  if (moved) sorted.forEach(row => desk.insertBefore(row, quiet));
+  const shown = Math.max(ROWS_A_DESK, sorted.filter(row => key(row)[0] < NORMAL).length), all = desk.hasAttribute("data-all");
+  sorted.forEach((row, i) => {
+    row.hidden = i >= shown && !all;
+    byId("quiet-" + row.id.split("-")[1]).hidden = i < shown;
+  });
+  quiet.hidden = sorted.length <= shown;
+  write(quiet.querySelector(".quiet-n"), String(Math.max(0, sorted.length - shown)));
+  quiet.querySelector(".more").setAttribute("aria-expanded", all);
+}
+function arrangeSweeps(rows) {
+  const [sorted, moved] = inOrder($$("tr.sweep", rows));
+  if (moved) for (const row of sorted) rows.append(row, byId(row.id + "-detail"));
+  const worst = sorted[0] && sorted[0].id.split("-")[1];
+  if (auto && worst && !opened.has(worst) && Number(sorted[0].dataset.rank) < 5) show(new Map([[worst, false]]));
+}
+function show(sweeps) {
+  opened.clear();
+  for (const [pk, full] of sweeps) opened.set(pk, full);
+  for (const row of $$("tr.detail")) row.hidden = !opened.has(row.dataset.sweep);
+  swapped();
+  connect();
+}
+
+document.addEventListener("click", e => {
+  const more = e.target.closest("tr.quiet .more"), toggle = e.target.closest("[data-toggle]"), all = e.target.closest("[data-all]");
+  if (more) {
+    const desk = more.closest("tbody");
+    desk.toggleAttribute("data-all");
+    arrangeDesk(desk);
+  } else if ((toggle || all) && !printing && byId("sweeps")) {
+    const sweeps = new Map(opened), pk = toggle ? toggle.dataset.toggle : all.dataset.all;
+    auto = false;
+    if (all) sweeps.set(pk, true);
+    else if (!sweeps.delete(pk)) sweeps.set(pk, false);
+    show(sweeps);
+  } else return;
+  e.preventDefault();
+});
+
+// ---- start ----
+const stops = $$("form[data-hold]").map(holdable);
+const layout = byId("summary").dataset.layout;
+htmx.createEventSource = url => {
+  if (source) source.close();
+  source = new EventSource(url);
+  source.addEventListener("tick", e => { hear(JSON.parse(e.data)); paint(); });
+  source.addEventListener("login", leave);
+  return source;
+};
+stream.addEventListener("htmx:sseMessage", swapped);
+document.addEventListener("visibilitychange", () => document.hidden ? source && source.close() : connect());
+window.addEventListener("blur", () => holding && holding());
+window.addEventListener("pageshow", e => { if (e.persisted) location.reload(); });
+const close = byId("refusal-close");
+close.hidden = false;
+close.addEventListener("click", () => byId("refusal").replaceChildren());
+connect();
+swapped();
+setInterval(paint, 100);
+setInterval(watch, POLL_MS);
+setInterval(() => {
+  const board = byId("board"), sweeps = byId("sweeps");
+  if (board) arrange(board, ARRANGE_MS);
+  if (sweeps && !printing) arrange(sweeps, 2000);
+  // Accounts came or went: the rows of this page no longer fit.
+  if (byId("main").classList.contains("live") && byId("summary").dataset.layout !== layout && !holding && !isHeld(byId("main"))) location.reload();
+}, 1000);
+if (printing) window.addEventListener("load", () => window.print());
