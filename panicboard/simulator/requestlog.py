@@ -10,7 +10,7 @@ KEPT = 500_000
 
 @dataclass(slots=True)
 class Entry:
-    """One request. `status` stays 0 as long as it is unanswered."""
+    """One request. `status` and `answered_us` are 0 while it is unanswered; a cut line has no status."""
 
     seq: int
     arrived_us: int
@@ -22,12 +22,14 @@ class Entry:
     body: bytes
     status: int = 0
     weight: int = 0
+    answered_us: int = 0
 
     def as_json(self) -> dict[str, object]:
         """The entry with its parameters parsed, without the signature."""
         return {
             "seq": self.seq,
             "arrived_us": self.arrived_us,
+            "answered_us": self.answered_us,
             "account": self.account,
             "address": self.address,
             "method": self.method,
@@ -59,7 +61,7 @@ class RequestLog:
     def add(
         self, arrived_us: int, account: str, address: str, method: str, path: str, query: str, body: bytes
     ) -> Entry:
-        """Note a request at its arrival; the entry's status and weight are filled in by the answer."""
+        """Note a request at its arrival; the answer fills in its status, its weight and its own time."""
         self.last_seq += 1
         entry = Entry(self.last_seq, arrived_us, account, address, method, path, query, body)
         self._entries.append(entry)

@@ -102,6 +102,7 @@ class Simulator:
         if pause_s:
             await asyncio.sleep(pause_s)
         entry.weight = call.weight
+        entry.answered_us = time.time_ns() // 1000
         if reply is None:
             if request.transport is not None:
                 request.transport.abort()
