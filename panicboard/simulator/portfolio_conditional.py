@@ -303,7 +303,7 @@ class StrategyCalls:
     def _became(self, order: Order) -> dict[str, Any]:
         ordinary = self.book.ordinary(order)
         if ordinary is None:
-            return {"orderId": 0, "status": "NEW", "type": order.type, "triggerTime": 0}
+            return {"orderId": 0, "type": "LIMIT", "triggerTime": 0}
         return {
             "orderId": int(ordinary.order_id),
             "status": self.state.world.status(ordinary),
