@@ -1,0 +1,77 @@
+"""The session's broker, broken on purpose: `pytest_plugins = ["tests.broker_process"]`, then `broken`.
+
+`broken` is a `Breakable`; whatever a test did to the broker, it answers again when the test ends.
+Test modules import names from here before pytest could rewrite its asserts: PYTEST_DONT_REWRITE.
+"""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from panicboard import embedded_redis
+from tests.waiting import until
+
+
+class Breakable:
+    """The Valkey on the session's socket: freeze it, kill it, bring it back."""
+
+    def __init__(self, socket: Path) -> None:
+        self.socket = socket
+        self.revived: list[subprocess.Popen[bytes]] = []
+        self._frozen = 0
+
+    def freeze(self) -> None:
+        """Stop it as it stands: connections stay open, and nothing is answered."""
+        self._frozen = self._pid()
+        os.kill(self._frozen, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on with whatever arrived meanwhile."""
+        if self._frozen:
+            os.kill(self._frozen, signal.SIGCONT)
+            self._frozen = 0
+
+    def kill(self) -> None:
+        """End it at once: every connection breaks, and new ones are refused."""
+        pid = self._pid()
+        os.kill(pid, signal.SIGKILL)
+        for process in self.revived:
+            if process.pid == pid:
+                process.wait()
+        until(lambda: not embedded_redis.answers(self.socket), "the end of the broker")
+
+    def revive(self) -> None:
+        """Start it again on its socket and its data, unless it answers."""
+        from panicboard import processes
+
+        if embedded_redis.answers(self.socket):
+            return
+        argv = processes.valkey().argv
+        self.revived.append(subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        until(lambda: embedded_redis.answers(self.socket), "the broker's return")
+
+    def _pid(self) -> int:
+        with redis.Redis(unix_socket_path=str(self.socket)) as client:
+            return int(client.info("server")["process_id"])
+
+
+@pytest.fixture(scope="session")
+def _breakable(valkey: Path) -> Iterator[Breakable]:
+    breakable = Breakable(valkey)
+    yield breakable
+    for process in breakable.revived:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture
+def broken(broker: Path, _breakable: Breakable) -> Iterator[Breakable]:
+    """The empty broker, whole at first, to be broken by the test; whole again afterwards."""
+    yield _breakable
+    _breakable.thaw()
+    _breakable.revive()
