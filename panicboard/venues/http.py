@@ -18,6 +18,8 @@ from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnection
 from panicboard.venues.errors import NotDone, OutcomeUnknown
 
 logger = logging.getLogger(__name__)
+# Its DEBUG lines carry whole URLs, signature included.
+logging.getLogger("urllib3").setLevel(logging.INFO)
 
 CONNECT_TIMEOUT_S = 3.05
 READ_TIMEOUT_S = 5.0
