@@ -111,7 +111,7 @@ class PortfolioApi(BinanceApi):
         """Let the market execute an open order; on margin that ends the other leg of its list."""
         super().fill(order, quantity)
         if order.book == "margin":
-            self.margin.filled(order)
+            self.margin.end_other_leg(order)
 
     def trigger(self, order: Order) -> Order:
         """Let the market touch a conditional order: it moves to the ordinary book, on margin it stays."""

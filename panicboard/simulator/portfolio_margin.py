@@ -212,15 +212,16 @@ class MarginBook:
     def seed(self, account: str, fields: Mapping[str, Any]) -> Order:
         """Put one open order on the book, or with type OCO a list of two: its stop leg is returned."""
         symbol = self.state.seed_symbol(BOOK, str(fields["symbol"]))
-        stop = {"stop_price": symbol.price, "side": "SELL"}
-        if fields.get("type") == "OCO":
-            plain = self.state.seed(account, BOOK, BOOK, fields, {"quantity": "0.010", **stop})
-            shared = {"symbol": symbol.name, "side": plain.side, "quantity": plain.quantity}
-            stop_leg = {"type": "STOP_LOSS_LIMIT", "price": plain.stop_price, "stop_price": plain.stop_price}
-            limit_leg = {"type": "LIMIT_MAKER", "price": plain.price}
-            return self._add_list(account, (shared | stop_leg, shared | limit_leg), "", "", "").legs[0]
-        defaults = {"quantity": "0.010", **(stop if fields.get("type") in TRIGGERED else {})}
+        defaults = {"quantity": "0.010"}
+        if fields.get("type") in (*TRIGGERED, "OCO"):
+            below = Decimal(symbol.price) * Decimal("0.95")
+            defaults |= {"side": "SELL", "stop_price": format(below, f".{symbol.price_digits}f")}
         order = self.state.seed(account, BOOK, BOOK, fields, defaults)
+        if order.type == "OCO":
+            shared = {"symbol": symbol.name, "side": order.side, "quantity": order.quantity}
+            stop = {"type": "STOP_LOSS_LIMIT", "price": order.stop_price, "stop_price": order.stop_price}
+            limit = {"type": "LIMIT_MAKER", "price": order.price}
+            return self._add_list(account, (shared | stop, shared | limit), "", "", "").legs[0]
         if order.type not in TYPES:
             raise ValueError(f"{order.type} orders do not lie in the {BOOK} book")
         return self.world.books.add(order)
@@ -232,16 +233,15 @@ class MarginBook:
         order.extra["working"] = True
         if order.type not in PRICED:
             self.world.books.fill(order, self.world.now_ms())
-        order_list = self._list_of(order)
-        if order_list is not None:
-            self._expire(leg for leg in order_list.legs if leg is not order)
+        self.end_other_leg(order)
         return order
 
-    def filled(self, order: Order) -> None:
-        """Hear that an order executed, wholly or in part: the other leg of its list is over."""
+    def end_other_leg(self, order: Order) -> None:
+        """Expire the other leg of a list of which one has gone to work or executed, wholly or in part."""
         order_list = self._list_of(order)
-        if order_list is not None:
-            self._expire(leg for leg in order_list.legs if leg is not order)
+        for leg in order_list.legs if order_list is not None else ():
+            if leg is not order:
+                self.world.books.finish(leg, "EXPIRED", self.world.now_ms())
 
     # Wire forms and inner workings.
 
@@ -309,11 +309,7 @@ class MarginBook:
     def _cancel_legs(self, order_list: OrderList) -> None:
         for leg in order_list.legs:
             if leg.is_open and not self.world.cancel(leg):
-                self.filled(leg)
-
-    def _expire(self, legs: Any) -> None:
-        for leg in legs:
-            self.world.books.finish(leg, "EXPIRED", self.world.now_ms())
+                self.end_other_leg(leg)
 
     def _cancel_id(self) -> str:
         return f"cancel_{next(self.world.serial)}"

@@ -2,13 +2,8 @@
 
 import logging
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import pytest
-from binance_common.configuration import ConfigurationRestAPI
-
-if TYPE_CHECKING:
-    from tests.simulator_process import SimulatorProcess
 
 
 @pytest.fixture(autouse=True)
@@ -28,12 +23,3 @@ def sdk_takes_every_reply(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         if record.levelno >= logging.WARNING and " response " in record.getMessage()
     ]
     assert complaints == []
-
-
-def sdk_config(
-    simulator: "SimulatorProcess", account: dict[str, str], **options: str
-) -> ConfigurationRestAPI:
-    """The SDK's own configuration for an account: HMAC by its secret, other keys by their PEM text."""
-    key = "api_secret" if account["key_type"] == "hmac" else "private_key"
-    credentials = {"api_key": account["api_key"], key: account["secret"], **options}
-    return ConfigurationRestAPI(**credentials, base_path=simulator.url, retries=0, timeout=5000)

@@ -32,7 +32,7 @@ from binance_sdk_derivatives_trading_portfolio_margin.rest_api.models import (
     NewUmOrderTypeEnum,
 )
 
-from tests.peers.conftest import sdk_config
+from tests.peers.sdk import sdk_config
 from tests.simulator_process import SimulatorProcess
 
 pytest_plugins = ["tests.simulator_process"]

@@ -22,7 +22,7 @@ from binance_sdk_derivatives_trading_usds_futures.rest_api.models import (
     NewOrderTypeEnum,
 )
 
-from tests.peers.conftest import sdk_config
+from tests.peers.sdk import sdk_config
 from tests.simulator_process import SimulatorProcess
 
 pytest_plugins = ["tests.simulator_process"]

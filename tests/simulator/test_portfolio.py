@@ -466,6 +466,20 @@ def test_leg_that_fills_expires_the_other(trader: Trader) -> None:
     assert statuses == ["EXPIRED", "FILLED"]
 
 
+def test_stop_leg_that_triggers_goes_to_work_alone(trader: Trader) -> None:
+    stop = trader.seed("margin", type="OCO")
+
+    trader.simulator.control("POST", "trigger", {"account": "pm", "order_id": stop["order_id"]})
+
+    [listed] = trader.call("GET", "margin/openOrders", symbol="BTCUSDT")
+    assert (str(listed["orderId"]), listed["type"], listed["isWorking"]) == (
+        stop["order_id"],
+        "STOP_LOSS_LIMIT",
+        True,
+    )
+    assert [order["status"] for order in trader.simulator.book("pm", only_open=False)] == ["NEW", "EXPIRED"]
+
+
 def test_legs_are_listed_without_their_list(trader: Trader) -> None:
     legs = trader.call("POST", "margin/order/oco", **OCO)["orders"]
 
