@@ -7,7 +7,6 @@ from panicboard import credentials, demo
 from panicboard.models import Account, Desk, Venue
 from panicboard.venues.base import Credentials
 
-
 ACCOUNTS = {
     "kestrel-mm": "binance-usdm",
     "kestrel-vol": "binance-options",
