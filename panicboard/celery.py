@@ -1,6 +1,7 @@
 """The Celery app and its queues: panics never queue behind a heartbeat or a read."""
 
 import os
+import sys
 
 from celery import Celery
 from celery.signals import setup_logging, worker_init
@@ -23,10 +24,14 @@ def _settle_in(sender: WorkController, **kwargs: object) -> None:
     """Keep database connections between tasks (a panic must not wait for new ones), and show we live."""
     from django.db import connections
 
-    from panicboard import leases  # needs the app registry, which the worker has by now
+    from panicboard import leases, sweeps  # need the app registry, ready by now
 
     for alias in connections:
         connections.settings[alias]["CONN_MAX_AGE"] = 600
         connections.settings[alias]["CONN_HEALTH_CHECKS"] = True
+    sweeps.rush.capacity = sender.concurrency
+    # The thread that receives tasks waits for its turn at every read and write of its own. With a hundred
+    # busy threads and the default of 5 ms a turn, a panic's tasks would trickle in over seconds.
+    sys.setswitchinterval(0.0005)
     # worker-panic-1@host is a worker of the kind worker-panic
     leases.start_beating(sender.hostname.partition("@")[0].rstrip("-0123456789"))

@@ -67,7 +67,7 @@ def _run_directly(sweep_id: int) -> None:
     """Run a sweep in this process, and again when it is due, until it is over or someone else has it."""
     try:
         while not _stopping.is_set():
-            tasks.sweep_once(sweep_id)
+            tasks.run_sweep(sweep_id)
             sweep = Sweep.objects.filter(pk=sweep_id).exclude(state__in=Sweep.OVER).first()
             if sweep is None:
                 return

@@ -9,7 +9,10 @@ import os
 import socket
 import threading
 import uuid
+from collections import Counter
+from concurrent.futures import Future
 from datetime import timedelta
+from itertools import chain
 
 from django.conf import settings
 from django.db import DatabaseError, close_old_connections
@@ -32,19 +35,20 @@ class _Renewer:
     """Keeps this process's sweep leases alive, and its beat."""
 
     def __init__(self) -> None:
-        self._owners: set[str] = set()
+        self._owners: Counter[str] = Counter()  # how many leases each owner still holds
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._kind = ""
 
-    def add(self, owner: str) -> None:
+    def add(self, owner: str, leases: int) -> None:
         with self._lock:
-            self._owners.add(owner)
+            self._owners[owner] += leases
         self._ensure_thread()
 
     def remove(self, owner: str) -> None:
         with self._lock:
-            self._owners.discard(owner)
+            self._owners[owner] -= 1
+            self._owners += Counter()  # forget owners that hold none
 
     def start_beating(self, kind: str) -> None:
         """Leave signs of life as a process of this kind from now on."""
@@ -86,19 +90,62 @@ _renewer = _Renewer()
 start_beating = _renewer.start_beating
 
 
-def take(sweep_id: int) -> Sweep | None:
-    """Take a sweep's lease. Returns the sweep, or None while it is over or another worker holds it."""
-    now = timezone.now()
+class _Claims:
+    """Takes leases for many threads at once: whoever finds the desk free takes for all who wait.
+
+    A panic of two hundred accounts would else begin with two hundred updates that queue for the
+    database's one writer, and as many selects over five tables.
+    """
+
+    def __init__(self) -> None:
+        self._desk = threading.Lock()
+        self._lock = threading.Lock()
+        self._waiting: dict[int, list[Future[Sweep | None]]] = {}
+
+    def claim(self, sweep_id: int) -> Sweep | None:
+        future: Future[Sweep | None] = Future()
+        with self._lock:
+            self._waiting.setdefault(sweep_id, []).append(future)
+        with self._desk:
+            if not future.done():
+                with self._lock:
+                    waiting, self._waiting = self._waiting, {}
+                self._serve(waiting)
+        return future.result()
+
+    def _serve(self, waiting: dict[int, list[Future[Sweep | None]]]) -> None:
+        try:
+            taken = _take(list(waiting))
+        except DatabaseError as exc:
+            for future in chain.from_iterable(waiting.values()):
+                future.set_exception(exc)
+            return
+        for sweep_id, futures in waiting.items():
+            futures[0].set_result(taken.get(sweep_id))
+            for another in futures[1:]:  # the same task delivered twice
+                another.set_result(None)
+
+
+def _take(sweep_ids: list[int]) -> dict[int, Sweep]:
     owner = f"{process_name()}:{uuid.uuid4().hex[:8]}"
-    taken = (
-        Sweep.objects.filter(Q(lease_until=None) | Q(lease_until__lt=now), pk=sweep_id)
-        .exclude(state__in=Sweep.OVER)
-        .update(lease_owner=owner, lease_until=now + timedelta(seconds=settings.SWEEP_LEASE_S))
+    until = timezone.now() + timedelta(seconds=settings.SWEEP_LEASE_S)
+    free = Sweep.objects.filter(_free(), pk__in=sweep_ids).exclude(state__in=Sweep.OVER)
+    if not free.update(lease_owner=owner, lease_until=until):
+        return {}
+    taken = Sweep.objects.filter(lease_owner=owner).select_related(
+        "panic", "account__venue", "account__reading"
     )
-    if not taken:
-        return None
-    _renewer.add(owner)
-    return Sweep.objects.select_related("panic", "account__venue", "account__reading").get(pk=sweep_id)
+    sweeps = {sweep.pk: sweep for sweep in taken}
+    _renewer.add(owner, len(sweeps))
+    return sweeps
+
+
+#: Take a sweep's lease: the sweep with all that working on it needs, or None while it is over or held.
+take = _Claims().claim
+
+
+def _free() -> Q:
+    return Q(lease_until=None) | Q(lease_until__lt=timezone.now())
 
 
 def give_back(sweep: Sweep) -> None:

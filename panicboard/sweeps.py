@@ -9,11 +9,12 @@ next worker finds it.
 
 import contextlib
 import logging
+import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import timedelta
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 from django.utils import timezone
@@ -67,21 +68,88 @@ class LostSweep(Exception):
     """Another panic, another worker or a release took this sweep: stop without a word."""
 
 
-def run(sweep: Sweep) -> None:
-    """Work on a leased sweep until it is clear, or until it has to wait; then give the lease back.
+class _Rush:
+    """The first moments of a panic: its cancels leave before anything else is done for it.
 
-    A failure is written on the sweep, with the time of the next try. Raises nothing but what is a bug.
+    A panic of many accounts is as fast as its last cancel, and everything after the cancels (rows,
+    readings, outcomes) costs many times their processor time. So a sweep whose cancels were answered
+    stands aside while workers are still taking others of its panic; but never where it would hold the
+    very thread that they wait for.
     """
+
+    LOOK_EVERY_S = 0.02
+    #: When no sweep of the panic was taken for so long, nobody is about to.
+    NO_PROGRESS_S = 0.3
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._calm: dict[int, threading.Event] = {}
+        self._aside = 0
+        #: How many sweeps this process works on at a time.
+        self.capacity = 100
+
+    def stand_aside(self, panic_id: int) -> None:
+        """Wait until every sweep of this panic is taken; one thread looks for all that wait here."""
+        with self._lock:
+            self._aside += 1
+            calm = self._calm.get(panic_id)
+            looks = calm is None
+            if calm is None:
+                calm = self._calm[panic_id] = threading.Event()
+        try:
+            if looks:
+                self._look(panic_id)
+            else:
+                calm.wait()
+        finally:
+            with self._lock:
+                self._aside -= 1
+                if looks:
+                    del self._calm[panic_id]
+                    calm.set()
+
+    def _look(self, panic_id: int) -> None:
+        not_taken = Sweep.objects.filter(panic=panic_id, state=Sweep.State.QUEUED, lease_owner="")
+        before, progress_at = None, time.monotonic()
+        while self._aside < self.capacity and (left := not_taken.count()):
+            if left != before:
+                before, progress_at = left, time.monotonic()
+            elif time.monotonic() - progress_at > self.NO_PROGRESS_S:
+                return
+            time.sleep(self.LOOK_EVERY_S)
+
+
+rush = _Rush()
+
+
+def run(sweep_id: int) -> None:
+    """Work on a sweep until it is clear, or has to wait; nothing while another worker holds it.
+
+    A failure is written on the sweep, with the time of the next try. Raises nothing but what is a bug,
+    and puts that on the board first.
+    """
+    sweep = leases.take(sweep_id)
+    if sweep is None:
+        return
+    sweeper = _Sweeper(sweep)
+    if sweep.first_request_at is None:
+        sweeper.send_first_cancels()
+        sweeper.wait_for_answers()
+        rush.stand_aside(sweep.panic_id)
     try:
-        _Sweeper(sweep).go()
+        sweeper.go()
     except LostSweep:
         logger.info("%s: taken over or released", sweep)
+    except Exception as exc:
+        logger.exception("%s failed", sweep)
+        _put_on_the_board(sweep, exc)
+        raise
     finally:
         leases.give_back(sweep)
 
 
-def record_failure(sweep: Sweep, exc: Exception) -> None:
-    """Put an error that nobody expected on the board, and have the sweep tried again."""
+def _put_on_the_board(sweep: Sweep, exc: Exception) -> None:
+    """Show an error that nobody expected, and have the sweep tried again."""
     Sweep.objects.filter(pk=sweep.pk).exclude(state__in=Sweep.OVER).update(
         state=Sweep.State.FAILED,
         last_word=f"panicboard failed ({type(exc).__name__}); see the log; trying again",
@@ -97,13 +165,34 @@ class _Sweeper:
         self.account = sweep.account
         self.panic = sweep.panic
         self.budget = AccountBudget(self.account, Work.PANIC)
+        self.adapter: VenueAdapter
         self.orders = SweptOrders(sweep)
+        self.sent_at: datetime | None = None
+        self.answered_at: datetime | None = None
+        self.flying: list[tuple[MassCancel, Future[MassCancelReply]]] = []
         self.reading: Reading = getattr(self.account, "reading", None) or readings.ensure(self.account)
         self.known = self._scope_of(readings.known_symbols(self.reading))
         self.traced = False
 
+    def send_first_cancels(self) -> None:
+        """Send a cancel for everything known, before anything is written down.
+
+        What stands in the way of that is found again, and put on the board, by the first round.
+        """
+        try:
+            self.adapter = self._open(self.budget)
+            self.sent_at = timezone.now()
+            self.flying = self._send_mass_cancels(self._targets())
+        except Exception:
+            logger.info("%s: no cancel could leave at once", self.sweep, exc_info=True)
+
+    def wait_for_answers(self) -> None:
+        wait([future for _, future in self.flying])
+        self.answered_at = timezone.now()
+
     def go(self) -> None:
         """Rounds, with a pause after each that did not get through, until clear or a longer wait."""
+        self.orders = SweptOrders.load(self.sweep)
         while True:
             try:
                 if self._round():
@@ -173,28 +262,32 @@ class _Sweeper:
         The first round names every known symbol; later ones those where something is left. Whatever is
         still open after a mass cancel is also cancelled by itself. Raises what stops the whole account.
         """
-        first = self.sweep.first_request_at is None
-        targets = self._targets() if self.sweep.round <= 1 else self._left_targets()
+        sent_at, self.sent_at = self.sent_at or timezone.now(), None
+        flying, self.flying = self.flying, []
         chosen = self.panic.scope == Panic.Scope.ORDERS
-        calls = [] if chosen else self._mass_cancels(targets)
-        stubborn = chosen or self.sweep.round > 2
-        if not first:
-            self.orders.flush()
-        with contextlib.suppress(BudgetSpent):  # then each call pays for itself, as far as the limit goes
-            self.budget.prepay(self.adapter.cancel_limit(), sum(call.weight for call in calls))
-        sent_at = timezone.now()
-        futures = [(call, CALLS.submit(_patiently, self.adapter.mass_cancel, call)) for call in calls]
-        if first:
+        if not flying and not chosen:
+            flying = self._send_mass_cancels(
+                self._targets() if self.sweep.round <= 1 else self._left_targets()
+            )
+        if self.sweep.first_request_at is None:
             self._first_sight()
             self._save(first_request_at=sent_at)
-        errors = [error for call, future in futures if (error := self._acknowledge(call, future))]
-        if stubborn:
+        errors = [error for call, future in flying if (error := self._acknowledge(call, future))]
+        if chosen or self.sweep.round > 2:
             errors += self._cancel_one_by_one()
         self.orders.flush()
         if self.sweep.acked_at is None and not errors:
-            self._save(acked_at=timezone.now())
+            self._save(acked_at=self.answered_at or timezone.now())
         _raise_what_stops(errors)
         time.sleep(self.adapter.cancel_settle_ms / 1000)
+
+    def _send_mass_cancels(
+        self, targets: set[BookSymbol]
+    ) -> list[tuple[MassCancel, Future[MassCancelReply]]]:
+        calls = self._mass_cancels(targets)
+        with contextlib.suppress(BudgetSpent):  # then each call pays for itself, as far as the limit goes
+            self.budget.prepay(self.adapter.cancel_limit(), sum(call.weight for call in calls))
+        return [(call, CALLS.submit(_patiently, self.adapter.mass_cancel, call)) for call in calls]
 
     def _mass_cancels(self, targets: set[BookSymbol]) -> list[MassCancel]:
         whole = self.sweep.whole_account

@@ -36,11 +36,16 @@ _CHANGING = [*_DETAILS, "symbol", "outcome", "outcome_at", "vanished", "note"]
 class SweptOrders:
     """The rows of one sweep in memory; `flush` writes what changed in two statements at most."""
 
-    def __init__(self, sweep: Sweep) -> None:
+    def __init__(self, sweep: Sweep, rows: Iterable[SweptOrder] = ()) -> None:
         self.sweep = sweep
-        self._rows = {_key(row): row for row in sweep.orders.all()}
+        self._rows = {_key(row): row for row in rows}
         self._new: list[SweptOrder] = []
         self._changed: dict[int, SweptOrder] = {}
+
+    @classmethod
+    def load(cls, sweep: Sweep) -> "SweptOrders":
+        """The rows that the sweep has already."""
+        return cls(sweep, sweep.orders.all())
 
     def __len__(self) -> int:
         return len(self._rows)

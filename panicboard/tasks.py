@@ -4,7 +4,6 @@ import logging
 
 from celery import shared_task
 
-from panicboard import leases
 from panicboard.models import Account
 
 logger = logging.getLogger(__name__)
@@ -13,22 +12,9 @@ logger = logging.getLogger(__name__)
 @shared_task
 def run_sweep(sweep_id: int) -> None:
     """Sweep one account until it is clear or has to wait; nothing while another worker holds it."""
-    sweep_once(sweep_id)
+    from panicboard import sweeps  # here: the web process imports this module only to send the task
 
-
-def sweep_once(sweep_id: int) -> None:
-    """What `run_sweep` does, for the process that was pressed while the queue does not answer."""
-    from panicboard import sweeps  # here: the web process imports this module to send the task only
-
-    sweep = leases.take(sweep_id)
-    if sweep is None:
-        return
-    try:
-        sweeps.run(sweep)
-    except Exception as exc:
-        logger.exception("%s failed", sweep)
-        sweeps.record_failure(sweep, exc)
-        raise
+    sweeps.run(sweep_id)
 
 
 @shared_task
