@@ -290,6 +290,8 @@ class _Sweeper:
         return [(call, CALLS.submit(_patiently, self.adapter.mass_cancel, call)) for call in calls]
 
     def _mass_cancels(self, targets: set[BookSymbol]) -> list[MassCancel]:
+        if self.panic.scope == Panic.Scope.ORDERS:
+            return []  # it would take the orders that nobody chose with it
         whole = self.sweep.whole_account
         if not targets and not (whole and self.adapter.account_wide_cancel):
             return []
