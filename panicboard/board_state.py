@@ -223,7 +223,7 @@ def read(now: datetime, system: SystemReadiness | None = None) -> Board:
     """
     accounts = list(
         Account.objects.select_related("desk", "venue", "reading", "latched_by").defer(
-            "sealed_credentials", "reading__orders", "reading__symbols", "latched_by__order_refs"
+            "reading__orders", "reading__symbols", "latched_by__order_refs"
         )
     )
     sweeps = _sweeps()

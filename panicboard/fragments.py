@@ -69,6 +69,7 @@ class Renderer:
 
     def __init__(self) -> None:
         self._last: dict[tuple[Topic, str], _Rendered] = {}
+        self._board: Board | None = None
         self._system: SystemReadiness | None = None
         self._system_at: datetime | None = None
         #: Whether anything ran when it was last read.
@@ -76,16 +77,25 @@ class Renderer:
 
     def read(self, topics: Iterable[Topic], now: datetime, trouble: str = "") -> dict[Topic, Fragments]:
         """Read these topics from the database and render what has changed. Raises DatabaseError."""
-        board = board_state.read(now, self._system_readiness(now))
-        self.running = bool(board.running)
+        topics = set(topics)
+        board = self._read_board(topics, now)
+        pages = {topic: _panic_page(topic, now) for topic in topics if topic.kind == "panic"}
+        self.running = bool(board.running) or any(page and page.running for page in pages.values())
         before, self._last = self._last, {}
         return {
             topic: {
                 part[0]: self._rendered(topic, part, before, now)
-                for part in _parts(topic, board, now, trouble)
+                for part in _parts(topic, board, pages.get(topic), trouble)
             }
-            for topic in set(topics)
+            for topic in topics
         }
+
+    def _read_board(self, topics: set[Topic], now: datetime) -> Board:
+        """The board; where no page shows more of it than the masthead, once a second is enough."""
+        shown = any(topic.kind == "board" for topic in topics)
+        if shown or self._board is None or now - self._board.read_at >= SLOW_EVERY:
+            self._board = board_state.read(now, self._system_readiness(now))
+        return self._board
 
     def _system_readiness(self, now: datetime) -> SystemReadiness:
         if self._system is None or self._system_at is None or now - self._system_at >= SYSTEM_EVERY:
@@ -105,20 +115,22 @@ class Renderer:
         return rendered.html
 
 
-def _parts(topic: Topic, board: Board, now: datetime, trouble: str) -> Iterator[Part]:
+def _panic_page(topic: Topic, now: datetime) -> PanicPage | None:
+    try:
+        return panic_state.read(topic.pk, now)
+    except Panic.DoesNotExist:
+        return None
+
+
+def _parts(topic: Topic, board: Board, page: PanicPage | None, trouble: str) -> Iterator[Part]:
     if topic.kind == "orders":
         yield from _order_parts(topic)
         return
-    page: PanicPage | None = None
-    if topic.kind == "panic":
-        try:
-            page = panic_state.read(topic.pk, now)
-        except Panic.DoesNotExist:
-            return
-        yield from _panic_parts(page)
-    elif topic.kind == "board":
+    if topic.kind == "board":
         for desk in board.desks:
             yield from _desk_parts(desk)
+    elif page:
+        yield from _panic_parts(page)
     yield from _masthead_parts(topic, board, trouble, page)
 
 
@@ -135,7 +147,7 @@ def _masthead_parts(topic: Topic, board: Board, trouble: str, page: PanicPage | 
         {
             "board": board,
             "trouble": trouble,
-            "page": topic.kind,
+            "page": topic.kind if topic.kind != "panic" or page else "",
             "panic": page,
         },
     )

@@ -374,6 +374,7 @@ def _curve(panic: Panic, rows: Sequence[SweepRow], head: Head, now: datetime) ->
         changes,
         until_ms=max(1.0, _ms(panic, until)),
         still_open=head.tally.still_open,
+        over=head.ended_at is not None,
         first_clear_ms=_ms(panic, min(cleared)) if cleared and len(rows) > 1 else None,
     )
 

@@ -214,7 +214,7 @@ async def events(request: HttpRequest) -> StreamingHttpResponse:
     signed_in = user.is_authenticated and request.session.session_key
     # The stream lives long; the connection by which the login was looked up must not.
     await sync_to_async(connections.close_all)()
-    frames = _frames(topics, request.session) if signed_in else _signed_out()
+    frames = _Frames(topics, request.session) if signed_in else _signed_out()
     return StreamingHttpResponse(
         frames,
         content_type="text/event-stream",
@@ -235,13 +235,29 @@ def poll(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"tick": tick, "fragments": fragments}, headers={"Cache-Control": "no-store"})
 
 
-async def _frames(topics: frozenset[Topic], session: SessionBase) -> AsyncIterator[str]:
-    _end_streams_on_signals(asyncio.get_running_loop())
-    viewer = broadcaster.join(topics)
-    try:
+class _Frames:
+    """What one page is sent, until it goes, its login expires, or the process ends.
+
+    Closed by Django with its response, however that ended.
+    """
+
+    def __init__(self, topics: frozenset[Topic], session: SessionBase) -> None:
+        self._topics = topics
+        self._session = session
+        self._viewer: Viewer | None = None
+
+    def __aiter__(self) -> AsyncIterator[str]:
+        return self._send()
+
+    def close(self) -> None:
+        if self._viewer:
+            broadcaster.leave(self._viewer)
+
+    async def _send(self) -> AsyncIterator[str]:
+        _end_streams_on_signals(asyncio.get_running_loop())
+        self._viewer = viewer = broadcaster.join(self._topics)
         clock = asyncio.get_running_loop().time
-        tick_at = clock()
-        check_at = clock() + CHECK_LOGIN_S
+        tick_at, check_at = clock(), clock() + CHECK_LOGIN_S
         yield "retry: 1000\n\n"
         while not viewer.ended:
             await viewer.wait(tick_at - clock())
@@ -253,11 +269,9 @@ async def _frames(topics: frozenset[Topic], session: SessionBase) -> AsyncIterat
                 yield frame
             if clock() >= check_at:
                 check_at = clock() + CHECK_LOGIN_S
-                if not await sync_to_async(_is_signed_in, thread_sensitive=False)(session):
+                if not await sync_to_async(_is_signed_in, thread_sensitive=False)(self._session):
                     yield _event("login", "expired")
                     return
-    finally:
-        broadcaster.leave(viewer)
 
 
 async def _signed_out() -> AsyncIterator[str]:

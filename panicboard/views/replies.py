@@ -2,7 +2,7 @@
 
 from urllib.parse import urlencode
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django_htmx.http import HttpResponseClientRedirect
@@ -10,11 +10,17 @@ from django_htmx.http import HttpResponseClientRedirect
 from panicboard.forms import PressForm
 
 
+class SeeOther(HttpResponseRedirect):
+    """303: whatever was sent, the browser now gets that page."""
+
+    status_code = 303
+
+
 def go(request: HttpRequest, url: str) -> HttpResponse:
     """Send the browser to another page: 303, or HX-Redirect where htmx asked."""
     if request.headers.get("HX-Request"):
         return HttpResponseClientRedirect(url)
-    return HttpResponse(status=303, headers={"Location": url})
+    return SeeOther(url)
 
 
 def refused(request: HttpRequest, sentence: str, status: int = 422) -> HttpResponse:

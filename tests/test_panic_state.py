@@ -1,0 +1,246 @@
+"""One panic's values: the headline, the tally, the order of sweeps and orders, the curve."""
+
+import shlex
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from panicboard import panic_state
+from panicboard.board_state import Tally
+from panicboard.models import AuditEntry, Panic, Sweep, SweptOrder
+from panicboard.panic_curve import Change, draw
+from panicboard.panic_state import PanicPage
+from tests.factories import make_desk
+from tests.pages import after, latch, make_account, make_orders, make_panic, make_sweep
+
+pytestmark = pytest.mark.django_db
+State = Sweep.State
+Outcome = SweptOrder.Outcome
+
+
+def read(panic: Panic, at_ms: float = 2417) -> PanicPage:
+    return panic_state.read(panic.pk, after(at_ms))
+
+
+def test_head_counts_what_is_still_open_while_it_runs() -> None:
+    panic = make_panic()
+    make_orders(make_sweep(panic, make_account("one"), State.CLEAR), Outcome.CANCELLED, 71)
+    bad = make_sweep(panic, make_account("two"), State.NOT_CLEAR)
+    for outcome in (Outcome.UNKNOWN, Outcome.STILL_OPEN, Outcome.REJECTED, Outcome.SENT, Outcome.ACKED):
+        make_orders(bad, outcome)
+    for outcome in (Outcome.FILLED, Outcome.EXPIRED):
+        make_orders(bad, outcome)
+
+    head = read(panic).head
+
+    assert (head.tally, head.ended_at, head.clear) == (Tally(78, 5), None, False)
+    assert (head.clear_sweeps, head.sweeps) == (1, 2)
+
+
+def test_head_is_clear_when_every_sweep_is_and_names_the_readings() -> None:
+    panic = make_panic()
+    make_sweep(panic, make_account("one"), State.CLEAR)
+    make_sweep(panic, make_account("two"), State.CLEAR, read_back_at=after(4000), clear_at=after(4106))
+
+    head = read(panic).head
+
+    assert (head.clear, head.ended_at) == (True, after(4106))
+    assert (head.first_read_back_at, head.last_read_back_at) == (after(1106), after(4000))
+
+
+@pytest.mark.parametrize("state", [State.RELEASED, State.HANDED_OVER])
+def test_head_of_a_panic_that_ended_unproven_is_never_clear(state: str) -> None:
+    one, two = make_account("one"), make_account("two")
+    panic = make_panic()
+    make_sweep(panic, one, State.CLEAR)
+    later = make_panic(pressed_at=after(9000))
+    make_sweep(panic, two, state, handed_over_to=later if state == State.HANDED_OVER else None)
+    AuditEntry.objects.create(at=after(9000), actor_name="x", action="released", panic=panic, account=two)
+
+    head = read(panic).head
+
+    assert (head.clear, head.ended_at, head.clear_sweeps) == (False, after(9000), 1)
+
+
+def test_head_says_nothing_is_listed_until_an_order_was_seen() -> None:
+    panic = make_panic()
+    sweep = make_sweep(panic, make_account())
+
+    before = read(panic).head.listed
+    make_orders(sweep, Outcome.SENT)
+
+    assert (before, read(panic).head.listed) == (False, True)
+
+
+def test_an_order_that_vanished_from_a_clear_account_is_shown_and_not_counted_open() -> None:
+    panic = make_panic()
+    make_orders(make_sweep(panic, make_account(), State.CLEAR), Outcome.UNKNOWN, 2, vanished=True)
+
+    page = read(panic)
+
+    assert (page.head.tally, page.head.settled_unknown, page.head.clear) == (Tally(2, 0), 2, True)
+    assert {one.outcome: one.count for one in page.open}[Outcome.UNKNOWN] == 0
+    assert page.alerts == ("2 unknown.",)
+
+
+def test_sweeps_are_worst_first() -> None:
+    panic = make_panic()
+    states = [*State.values]
+    for state in states:
+        make_sweep(panic, make_account(state), state)
+
+    page = read(panic)
+
+    assert [row.label for row in page.sweeps] == [
+        "NOT CLEAR",
+        "FAILED",
+        "QUEUED",
+        "CANCELLING",
+        "READING BACK",
+        "RELEASED",
+        "HANDED OVER",
+        "CLEAR",
+    ]
+    assert page.alerts == ("failed failed.",)
+
+
+def test_next_tells_when_what_is_tried_again() -> None:
+    one, two, three, four = (make_account(name) for name in ("one", "two", "three", "four"))
+    panic = make_panic()
+    make_sweep(panic, one, State.NOT_CLEAR, due_at=after(3400))
+    make_sweep(panic, two, State.FAILED, due_at=after(2900))
+    make_sweep(panic, three, State.READING_BACK, due_at=after(34_000))
+    make_sweep(panic, four, State.QUEUED)
+    latch(panic, one, two, three, four)
+
+    coming = read(panic).next
+
+    assert (coming.not_clear, coming.next_try_at) == (2, after(2900))
+    assert (coming.reading_back, coming.full_listing_at) == (1, after(34_000))
+    assert (coming.at_work, coming.latched) == (1, 4)
+
+
+def test_facts_tell_who_joined_and_what_was_left_out() -> None:
+    panic = make_panic(make_account(), skipped=["old"], reason="bot went silent", held_ms=1004)
+    for ms, name, action in ((0, "risk.desk1", "pressed"), (1630, "risk.desk2", "joined")):
+        AuditEntry.objects.create(at=after(ms), actor_name=name, action=action, panic=panic)
+
+    facts = read(panic).facts
+
+    assert (facts.skipped, facts.reason, facts.held_ms) == (("old",), "bot went silent", 1004)
+    assert [(entry.who, entry.action) for entry in facts.entries] == [
+        ("risk.desk1", "pressed"),
+        ("risk.desk2", "joined"),
+    ]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("broker")
+@pytest.mark.parametrize(
+    "scope", [Panic.Scope.ALL, Panic.Scope.DESK, Panic.Scope.ACCOUNT, Panic.Scope.SYMBOL]
+)
+def test_the_shell_line_presses_the_same_scope(scope: str) -> None:
+    account = make_account("basis one")
+    named = {
+        Panic.Scope.ALL: {},
+        Panic.Scope.DESK: {"desk": make_desk("delta")},
+        Panic.Scope.ACCOUNT: {"account": account},
+        Panic.Scope.SYMBOL: {"account": account, "symbol": "BTCUSDT"},
+    }[Panic.Scope(scope)]
+    panic = make_panic(scope=scope, **named)
+    program, *arguments = shlex.split(read(panic).facts.shell)
+
+    call_command(*arguments)
+
+    pressed = Panic.objects.exclude(pk=panic.pk).get()
+    assert program == "manage.py"
+    assert (pressed.scope, pressed.scope_label) == (panic.scope, panic.scope_label)
+
+
+def test_orders_are_loudest_first_with_the_cancelled_folded() -> None:
+    sweep = make_sweep(make_panic(), make_account(), State.NOT_CLEAR)
+    for outcome in Outcome.values:
+        make_orders(sweep, outcome)
+    make_orders(sweep, Outcome.CANCELLED, 4)
+
+    table = panic_state.orders(sweep.pk, full=False)
+
+    assert [line.label for line in table.lines] == [
+        "UNKNOWN",
+        "STILL OPEN",
+        "REJECTED",
+        "ACKED",
+        "SENT",
+        "FILLED",
+        "EXPIRED",
+    ]
+    assert (table.total, table.cancelled, table.left_out) == (12, 5, 0)
+
+
+def test_orders_in_full_hold_the_cancelled_ones_too() -> None:
+    sweep = make_sweep(make_panic(), make_account(), State.CLEAR)
+    orders = make_orders(sweep, Outcome.CANCELLED, 3)
+
+    table = panic_state.orders(sweep.pk, full=True)
+
+    assert [line.venue_order_id for line in table.lines] == [order.venue_order_id for order in orders]
+    assert table.left_out == 0
+
+
+def test_orders_beyond_the_table_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(panic_state, "SHORT_TABLE", 2)
+    sweep = make_sweep(make_panic(), make_account(), State.NOT_CLEAR)
+    make_orders(sweep, Outcome.STILL_OPEN, 5)
+    make_orders(sweep, Outcome.CANCELLED, 4)
+
+    table = panic_state.orders(sweep.pk, full=False)
+
+    assert (len(table.lines), table.left_out) == (2, 3)
+
+
+def test_equal_values_mean_that_nothing_changed_but_the_time() -> None:
+    panic = make_panic()
+    make_orders(make_sweep(panic, make_account(), State.NOT_CLEAR), Outcome.STILL_OPEN)
+
+    assert read(panic, 2300) == read(panic, 2400)
+
+
+def test_the_curve_falls_with_every_order_that_goes() -> None:
+    panic = make_panic()
+    sweep = make_sweep(panic, make_account(), State.NOT_CLEAR)
+    make_orders(sweep, Outcome.CANCELLED, 2, outcome_at=after(1000))
+    make_orders(sweep, Outcome.STILL_OPEN, 1)
+    make_orders(sweep, Outcome.SENT, 1, seen_at=after(1500), placed_at=after(1200))
+
+    curve = read(panic, 2000).curve
+
+    # 2 s fit on the axis from x 34 to 460; three orders are the full height, from y 108 to 8.
+    assert curve.line == "M34.0 8.0H34.0V8.0H247.0V74.7H353.5V41.3H460.0"
+    assert (curve.most, curve.now.label) == (3, "2 now")
+
+
+def test_the_curve_never_has_more_steps_than_pixels() -> None:
+    changes = [Change(number / 10, -1) for number in range(10_000)]
+
+    curve = draw([Change(0, 10_000), *changes], until_ms=1000, still_open=0, over=True, first_clear_ms=None)
+
+    assert curve.line.count("V") <= 427
+    assert curve.now.label == "0 left"
+
+
+def test_thirty_accounts_cost_no_query_more_than_one() -> None:
+    def fill(count: int) -> int:
+        panic = make_panic()
+        for number in range(count):
+            account = make_account(f"{count}-{number}")
+            make_orders(make_sweep(panic, account, State.CLEAR), Outcome.CANCELLED, 2)
+            AuditEntry.objects.create(
+                at=after(1), actor_name="x", action="released", panic=panic, account=account
+            )
+        with CaptureQueriesContext(connection) as queries:
+            read(panic)
+        return len(queries)
+
+    assert fill(1) == fill(30)

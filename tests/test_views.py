@@ -1,0 +1,646 @@
+"""The pages and what is posted from them, without a browser."""
+
+import re
+from datetime import timedelta
+from html.parser import HTMLParser
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.contrib.auth.models import User
+from django.core import signing
+from django.db import connection
+from django.http import HttpRequest
+from django.middleware.csrf import get_token
+from django.test import Client, RequestFactory
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from pytest_django import Settings
+
+from panicboard import readings
+from panicboard.forms import PressForm
+from panicboard.fragments import Renderer, Topic
+from panicboard.middleware import POLICY
+from panicboard.models import Account, AuditEntry, Panic, Sweep, SweptOrder
+from panicboard.venues.base import Order, OrderState
+from panicboard.views import csrf_failure, server_error
+from tests.pages import (
+    latch,
+    make_account,
+    make_orders,
+    make_panic,
+    make_reading,
+    make_sweep,
+    make_user,
+)
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]
+State = Sweep.State
+Outcome = SweptOrder.Outcome
+
+
+@pytest.fixture(autouse=True)
+def _plain_static_files(settings: Settings) -> None:
+    """Pages name static files as they are: nothing was collected for a test."""
+    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
+
+
+@pytest.fixture
+def user() -> User:
+    return make_user()
+
+
+@pytest.fixture
+def browser(client: Client, user: User) -> Client:
+    """A risk manager's browser, signed in."""
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def viewer(client: Client) -> Client:
+    client.force_login(make_user("viewer", "viewers"))
+    return client
+
+
+class Markup(HTMLParser):
+    """What a policy of our own files only would refuse, and every id."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.refused: list[str] = []
+        self.ids: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        names = dict(attrs)
+        self.ids += [str(names["id"])] if "id" in names else []
+        inline = [name for name in names if name == "style" or name.startswith("on")]
+        if inline or tag == "style" or (tag == "script" and "src" not in names):
+            self.refused.append(self.get_starttag_text() or tag)
+
+
+def text(response: object) -> str:
+    return response.content.decode()  # type: ignore[attr-defined]
+
+
+# ---- who may see what ----
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/accounts/1/",
+        "/panics/",
+        "/panics/1/",
+        "/panics/1/record.json",
+        "/panics/two-steps/?scope=all",
+    ],
+)
+def test_every_page_asks_for_a_login(client: Client, path: str) -> None:
+    response = client.get(path)
+
+    assert response.status_code == 302
+    assert urlsplit(response["Location"]).path == "/login/"
+
+
+def test_login_leads_back_and_logout_leads_out(client: Client, user: User) -> None:
+    make_panic(make_account())
+
+    entered = client.post(
+        "/login/?next=/panics/", {"username": "risk.desk1", "password": "open sesame", "next": "/panics/"}
+    )
+    left = client.post("/logout/")
+
+    assert (entered["Location"], left["Location"]) == ("/panics/", "/login/")
+    assert client.get("/").status_code == 302
+
+
+def test_login_refused_says_so_and_shows_no_number(client: Client) -> None:
+    make_reading(make_account(), 1284)
+
+    page = text(client.post("/login/", {"username": "x", "password": "y"}))
+
+    assert "This user name and password do not match." in page
+    assert "1,284" not in page
+
+
+def test_a_page_that_is_not_there_tells_strangers_nothing(client: Client) -> None:
+    make_reading(make_account(), 1284)
+
+    page = client.get("/nope/")
+
+    assert page.status_code == 404
+    assert "1,284" not in text(page)
+
+
+# ---- the board ----
+
+
+def test_board_shows_every_account_and_its_stop(browser: Client) -> None:
+    one, two = make_account("one"), make_account("two", desk="options")
+    make_reading(one, 62)
+
+    page = text(browser.get("/"))
+
+    assert re.findall(r'<input type="hidden" name="account" value="(\d+)">', page) == [
+        str(one.pk),
+        str(two.pk),
+    ]
+    assert re.findall(r'<input type="hidden" name="desk" value="(\w+)">', page) == ["delta", "options"]
+    assert (
+        'id="stop-scope" data-accounts="2" data-orders="62">62 orders &middot; 2 accounts (1 unread)' in page
+    )
+
+
+def test_board_without_accounts_says_what_to_do(browser: Client) -> None:
+    page = text(browser.get("/"))
+
+    assert "No accounts yet" in page
+    assert "no accounts yet &middot; nothing to cancel" in page
+
+
+def test_board_shows_the_folded_accounts_of_a_desk_when_asked(browser: Client) -> None:
+    for number in range(6):
+        make_reading(make_account(f"quiet-{number}"), number, read_at=timezone.now())
+
+    folded, unfolded = text(browser.get("/")), text(browser.get("/?desk=delta&all=1"))
+
+    assert len(re.findall(r'<tr class="acc" id="account-\d+" role="row" hidden>', folded)) == 2
+    assert re.findall(r'<tr class="acc" id="account-\d+" role="row" hidden>', unfolded) == []
+
+
+def test_board_costs_no_query_more_with_thirty_accounts(browser: Client) -> None:
+    def fill(count: int) -> int:
+        for number in range(count):
+            make_reading(make_account(f"{count}-{number}", desk=f"desk-{number % 3}"), 3)
+        with CaptureQueriesContext(connection) as queries:
+            browser.get("/")
+        return len(queries)
+
+    assert fill(1) == fill(29)
+
+
+def test_a_viewer_sees_the_board_and_no_button_to_press(viewer: Client) -> None:
+    make_reading(make_account(), 62)
+
+    page = text(viewer.get("/"))
+
+    assert "VIEW ONLY" in page
+    assert "data-hold" not in page
+
+
+# ---- pressing ----
+
+
+def test_press_starts_a_panic_and_leads_to_it(browser: Client, user: User) -> None:
+    account = make_account()
+
+    response = browser.post("/panics/", {"scope": "account", "account": account.pk, "held_ms": "612"})
+
+    panic = Panic.objects.get()
+    assert (response.status_code, response["Location"]) == (303, f"/panics/{panic.pk}/")
+    assert (panic.scope, panic.account, panic.pressed_by, panic.held_ms) == ("account", account, user, 612)
+    assert panic.pressed_via == Panic.Via.BOARD
+
+
+def test_press_by_htmx_is_told_where_to_go(browser: Client) -> None:
+    make_account()
+
+    response = browser.post("/panics/", {"scope": "all", "held_ms": "1004"}, headers={"HX-Request": "true"})
+
+    assert (response.status_code, response["HX-Redirect"]) == (200, f"/panics/{Panic.objects.get().pk}/")
+
+
+def test_press_of_what_runs_joins_it_and_says_who_began(browser: Client) -> None:
+    make_account()
+    browser.post("/panics/", {"scope": "all", "held_ms": "1004"})
+
+    page = text(browser.post("/panics/", {"scope": "all", "held_ms": "1100"}, follow=True))
+
+    panic = Panic.objects.get()
+    assert f"Joined panic {panic.pk}, begun by risk.desk1 at {panic.pressed_at:%H:%M:%S}." in page
+
+
+def test_press_that_was_not_held_waits_for_its_confirmation(browser: Client) -> None:
+    make_account()
+
+    response = browser.post("/panics/", {"scope": "all"})
+
+    assert (response.status_code, response["Location"]) == (303, "/panics/two-steps/?scope=all&because=held")
+    assert not Panic.objects.exists()
+
+
+def test_press_in_two_steps(browser: Client) -> None:
+    account = make_account()
+    scope = {"scope": "account", "account": str(account.pk)}
+
+    first = text(browser.get("/panics/two-steps/", scope))
+    second = text(browser.post("/panics/two-steps/", scope))
+    token = re.search(r'name="armed" value="([^"]+)"', second)
+    assert token
+    response = browser.post("/panics/", {**scope, "armed": token[1]})
+
+    assert ("Arm</button>" in first, "CONFIRM: cancel account alpha" in second) == (True, True)
+    assert response["Location"] == f"/panics/{Panic.objects.get().pk}/"
+    assert Panic.objects.get().held_ms is None
+
+
+def test_press_armed_too_long_ago_is_armed_again(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_account()
+    token = re.search(
+        r'name="armed" value="([^"]+)"', text(browser.post("/panics/two-steps/", {"scope": "all"}))
+    )
+    assert token
+    now = signing.time.time()
+    monkeypatch.setattr(signing.time, "time", lambda: now + 11)
+
+    page = text(browser.post("/panics/", {"scope": "all", "armed": token[1]}, follow=True))
+
+    assert "NOT SENT - it was armed more than 10 s ago. Arm it again." in page
+    assert not Panic.objects.exists()
+
+
+@pytest.mark.parametrize("htmx", [False, True])
+def test_press_with_an_expired_login_is_taken_up_after_signing_in(
+    client: Client, user: User, htmx: bool
+) -> None:
+    account = make_account()
+    headers = {"HX-Request": "true"} if htmx else {}
+
+    sent = client.post(
+        "/panics/", {"scope": "account", "account": account.pk, "held_ms": "612"}, headers=headers
+    )
+    url = sent["HX-Redirect" if htmx else "Location"]
+    asked = text(client.get(url))
+    to = parse_qs(urlsplit(url).query)["next"][0]
+    page = text(
+        client.post(
+            "/login/", {"username": user.username, "password": "open sesame", "next": to}, follow=True
+        )
+    )
+
+    assert "NOT SENT - your login had expired. Sign in" in asked
+    assert "NOT SENT - your login had expired." in page
+    assert f'name="account" value="{account.pk}"' in page
+    assert not Panic.objects.exists()
+
+
+def test_press_without_the_right_is_refused(viewer: Client) -> None:
+    make_account()
+
+    response = viewer.post("/panics/", {"scope": "all", "held_ms": "1004"}, headers={"HX-Request": "true"})
+
+    assert (response.status_code, text(response).strip().splitlines()[-1]) == (
+        403,
+        '<p class="refused">NOT SENT - viewer has no right to press.</p>',
+    )
+    assert not Panic.objects.exists()
+
+
+def test_press_of_a_wrong_scope_is_refused_with_a_sentence(browser: Client) -> None:
+    page = browser.post("/panics/", {"scope": "desk", "desk": "nope", "held_ms": "612"})
+
+    assert page.status_code == 422
+    assert "There is no desk &#x27;nope&#x27;. Nothing was cancelled." in text(page)
+    assert 'id="stop"' in text(page)
+
+
+def test_press_of_nothing_but_disabled_accounts_says_so(browser: Client) -> None:
+    make_account("old", enabled=False)
+
+    page = browser.post("/panics/", {"scope": "all", "held_ms": "1004"})
+
+    assert page.status_code == 422
+    assert "disabled, so nothing was cancelled (old)" in text(page)
+
+
+def test_press_from_a_page_older_than_the_login_is_confirmed_not_lost(user: User) -> None:
+    request = RequestFactory().post("/panics/", {"scope": "desk", "desk": "delta", "held_ms": "612"})
+
+    response = csrf_failure(request)
+
+    assert (response.status_code, response["Location"]) == (
+        303,
+        "/panics/two-steps/?scope=desk&desk=delta&because=page",
+    )
+
+
+# ---- the page of a panic ----
+
+
+def test_panic_page_shows_the_headline_every_sweep_and_the_worst_orders(browser: Client) -> None:
+    panic = make_panic()
+    bad = make_sweep(panic, make_account("bad"), State.NOT_CLEAR)
+    make_sweep(panic, make_account("good"), State.CLEAR)
+    (order,) = make_orders(bad, Outcome.STILL_OPEN)
+    make_orders(bad, Outcome.CANCELLED, 61)
+
+    page = text(browser.get(f"/panics/{panic.pk}/"))
+
+    assert '<b class="v">1</b> of 62 still open' in page
+    assert re.findall(r'data-toggle="\d+" aria-controls="[^"]+">(\w+)</a>', page) == ["bad", "good"]
+    assert f'<td class="id">{order.venue_order_id}</td>' in page
+    assert 'href="?all=' in page
+    assert '<noscript><meta http-equiv="refresh" content="2"></noscript>' in page
+
+
+def test_panic_page_says_no_open_orders_only_when_every_sweep_is_clear(browser: Client) -> None:
+    panic = make_panic()
+    make_sweep(panic, make_account("one"), State.CLEAR)
+    other = make_sweep(panic, make_account("two"), State.READING_BACK)
+
+    running = text(browser.get(f"/panics/{panic.pk}/"))
+    Sweep.objects.filter(pk=other.pk).update(state=State.RELEASED)
+    released = text(browser.get(f"/panics/{panic.pk}/"))
+    times = {"known_empty_at": timezone.now(), "full_empty_at": timezone.now(), "clear_at": timezone.now()}
+    Sweep.objects.filter(pk=other.pk).update(state=State.CLEAR, read_back_at=timezone.now(), **times)
+    clear = text(browser.get(f"/panics/{panic.pk}/"))
+
+    said = ["NO OPEN ORDERS - read back" in page for page in (running, released, clear)]
+    assert said == [False, False, True]
+    assert "http-equiv" not in clear
+
+
+def test_panic_page_opens_the_orders_that_are_asked_for(browser: Client) -> None:
+    panic = make_panic()
+    for name in ("one", "two"):
+        make_orders(make_sweep(panic, make_account(name), State.CLEAR), Outcome.CANCELLED)
+    two = Sweep.objects.get(account__name="two")
+
+    short = text(browser.get(f"/panics/{panic.pk}/?sweep={two.pk}"))
+    full = text(browser.get(f"/panics/{panic.pk}/?all={two.pk}"))
+
+    order = two.orders.get().venue_order_id
+    assert (order in short, order in full) == (False, True)
+    assert "Orders of two" in short
+    assert "Orders of one" not in short
+
+
+def test_panic_page_to_be_printed_opens_everything(browser: Client) -> None:
+    panic = make_panic()
+    for name in ("one", "two"):
+        make_orders(make_sweep(panic, make_account(name), State.CLEAR), Outcome.CANCELLED)
+
+    page = text(browser.get(f"/panics/{panic.pk}/?record=1"))
+
+    shown = re.findall(r'<td class="id">(\d+)</td>', page)
+    assert shown == [order.venue_order_id for order in SweptOrder.objects.order_by("sweep__account__name")]
+
+
+def test_panic_page_costs_no_query_more_with_thirty_accounts(browser: Client) -> None:
+    def fill(count: int) -> int:
+        panic = make_panic()
+        for number in range(count):
+            account = make_account(f"{count}-{number}")
+            make_orders(make_sweep(panic, account, State.CLEAR), Outcome.CANCELLED)
+        with CaptureQueriesContext(connection) as queries:
+            browser.get(f"/panics/{panic.pk}/")
+        return len(queries)
+
+    assert fill(1) == fill(30)
+
+
+def test_reason_is_kept_after_the_press(browser: Client, user: User) -> None:
+    panic = make_panic(make_account())
+
+    response = browser.post(f"/panics/{panic.pk}/reason/", {"reason": "bot went silent"})
+
+    panic.refresh_from_db()
+    entry = AuditEntry.objects.get()
+    assert (response.status_code, panic.reason) == (303, "bot went silent")
+    assert (entry.action, entry.actor, entry.detail) == ("reason", user, "bot went silent")
+
+
+def test_reason_that_is_empty_is_refused_on_the_page(browser: Client) -> None:
+    panic = make_panic(make_account(), reason="first")
+
+    response = browser.post(f"/panics/{panic.pk}/reason/", {"reason": " "})
+
+    assert response.status_code == 422
+    assert "Say why, in a few words." in text(response)
+    assert Panic.objects.get().reason == "first"
+
+
+def test_release_needs_reason_and_tick_and_then_releases(browser: Client) -> None:
+    account = make_account()
+    panic = make_panic(account, state=State.CLEAR)
+    latch(panic, account)
+    url = f"/panics/{panic.pk}/release/"
+
+    short = browser.post(url, {"reason": "ok", "seen": "on"})
+    unseen = browser.post(url, {"reason": "bots are stopped"})
+    latched = Account.objects.get().latched_by
+    done = text(browser.post(url, {"reason": "bots are stopped", "seen": "on"}, follow=True))
+
+    assert (short.status_code, unseen.status_code, latched) == (422, 422, panic)
+    assert "Give a reason of at least 10 characters." in text(short)
+    assert 'id="release" open>' in text(short)
+    assert "bots are stopped</textarea>" in text(unseen)
+    assert "1 account released." in done
+    assert Account.objects.get().latched_by is None
+
+
+@pytest.mark.parametrize("act", ["release", "reason", "sweep"])
+def test_a_viewer_may_neither_release_nor_act(viewer: Client, act: str) -> None:
+    account = make_account()
+    panic = make_panic(account, state=State.CLEAR)
+    latch(panic, account)
+
+    response = viewer.post(f"/panics/{panic.pk}/{act}/", {"reason": "bots are stopped", "seen": "on"})
+
+    assert response.status_code == 403
+    assert Account.objects.get().latched_by == panic
+    assert not AuditEntry.objects.exists()
+
+
+@pytest.mark.parametrize("path", ["release/", "reason/", "sweep/"])
+def test_nothing_is_changed_by_looking(browser: Client, path: str) -> None:
+    panic = make_panic(make_account())
+
+    assert browser.get(f"/panics/{panic.pk}/{path}").status_code == 405
+
+
+def test_keep_sweeping_makes_unfinished_sweeps_due(browser: Client) -> None:
+    panic = make_panic()
+    sweep = make_sweep(panic, make_account(), State.FAILED, due_at=timezone.now() + timedelta(hours=1))
+
+    page = text(browser.post(f"/panics/{panic.pk}/sweep/", follow=True))
+
+    sweep.refresh_from_db()
+    assert sweep.due_at <= timezone.now()
+    assert "1 unfinished sweep go on now." in page
+
+
+def test_record_holds_every_order_and_who_did_what_and_no_secret(browser: Client) -> None:
+    account = make_account(sealed_credentials="gAAAA-sealed")
+    panic = make_panic(reason="why")
+    sweep = make_sweep(panic, account, State.CLEAR)
+    make_orders(sweep, Outcome.CANCELLED, quantity="12.500", client_order_id="bot-1")
+    AuditEntry.objects.create(at=panic.pressed_at, actor_name="risk.desk1", action="pressed", panic=panic)
+
+    response = browser.get(f"/panics/{panic.pk}/record.json")
+
+    record = response.json()
+    assert response["Content-Disposition"] == f'attachment; filename="panic-{panic.pk}.json"'
+    assert (record["reason"], record["pressed_at"]) == ("why", "2026-11-20T14:03:21.480000+00:00")
+    (row,) = record["sweeps"]
+    assert [(one["venue_order_id"], one["outcome"], one["quantity"]) for one in row["orders"]] == [
+        ("4611875134427365378", "cancelled", "12.5")
+    ]
+    assert [(entry["who"], entry["action"]) for entry in record["audit"]] == [("risk.desk1", "pressed")]
+    assert "sealed" not in text(response)
+
+
+# ---- history, account ----
+
+
+def test_history_lists_panics_newest_first_a_page_at_a_time(browser: Client) -> None:
+    panics = [make_panic(pressed_at=timezone.now()) for _ in range(26)]
+
+    first, second = text(browser.get("/panics/")), text(browser.get("/panics/?page=2"))
+
+    listed = [int(pk) for pk in re.findall(r'<th scope="row"><a href="/panics/(\d+)/">', first)]
+    assert listed == [panic.pk for panic in reversed(panics)][:25]
+    assert re.findall(r'<th scope="row"><a href="/panics/(\d+)/">', second) == [str(panics[0].pk)]
+    assert 'href="?page=1">Newer</a>' in second
+
+
+@pytest.mark.parametrize(
+    ("state", "word"), [(State.CLEAR, "CLEAR"), (State.FAILED, "RUNNING"), (State.RELEASED, "ENDED")]
+)
+def test_history_says_how_a_panic_stands(browser: Client, state: str, word: str) -> None:
+    make_panic(make_account(), state=state)
+
+    assert f"</svg>{word}</span>" in text(browser.get("/panics/"))
+
+
+def test_history_costs_no_query_more_with_many_panics(browser: Client) -> None:
+    def fill(count: int) -> int:
+        for number in range(count):
+            make_panic(make_account(f"{count}-{number}"), state=State.CLEAR)
+        with CaptureQueriesContext(connection) as queries:
+            browser.get("/panics/")
+        return len(queries)
+
+    assert fill(1) == fill(20)
+
+
+def test_account_page_offers_each_open_order_and_symbol(browser: Client) -> None:
+    account = make_account()
+    orders = [
+        Order("ordinary", symbol, venue_order_id, "bot-1", OrderState.OPEN, "NEW", "BUY", "LIMIT", 1, 0)
+        for symbol, venue_order_id in (("ETHUSDT", "11"), ("BTCUSDT", "4611875134427365377"))
+    ]
+    make_reading(account, 2, orders=[readings.to_record(order) for order in orders])
+
+    page = text(browser.get(f"/accounts/{account.pk}/"))
+
+    assert re.findall(r'name="order" value="([^"]+)"', page) == [
+        "ordinary|BTCUSDT|4611875134427365377",
+        "ordinary|ETHUSDT|11",
+    ]
+    assert re.findall(r'name="symbol" value="(\w+)"', page) == ["BTCUSDT", "ETHUSDT"]
+
+
+def test_account_page_tells_why_it_cannot_be_read(browser: Client) -> None:
+    account = make_account()
+    make_reading(account, failure="-2015 key rejected", failing_since=timezone.now())
+
+    assert "-2015 key rejected" in text(browser.get(f"/accounts/{account.pk}/"))
+
+
+# ---- what holds for all pages ----
+
+
+@pytest.fixture
+def pages(browser: Client) -> list[str]:
+    """Every page, with something on it."""
+    account = make_account()
+    make_reading(account, 2)
+    panic = make_panic()
+    make_orders(make_sweep(panic, account, State.NOT_CLEAR), Outcome.UNKNOWN)
+    latch(panic, account)
+    paths = [
+        "/",
+        f"/panics/{panic.pk}/",
+        "/panics/",
+        f"/accounts/{account.pk}/",
+        "/panics/two-steps/?scope=all",
+        "/nope/",
+    ]
+    return [text(browser.get(path)) for path in paths]
+
+
+def test_the_stop_is_on_every_page_once_and_the_same(pages: list[str]) -> None:
+    stops = [re.findall(r'<form class="plate" id="stop".*?</form>', page, re.DOTALL) for page in pages]
+
+    tokenless = {re.sub(r'value="\w{64}"', "", stop) for found in stops for stop in found}
+    assert [len(found) for found in stops] == [1] * len(pages)
+    assert len(tokenless) == 1
+
+
+def test_no_page_holds_an_inline_script_or_style_or_an_id_twice(pages: list[str]) -> None:
+    for page in pages:
+        markup = Markup(page)
+
+        assert markup.refused == []
+        assert sorted(set(markup.ids)) == sorted(markup.ids)
+
+
+def test_the_policy_is_on_every_reply(browser: Client) -> None:
+    assert browser.get("/")["Content-Security-Policy"] == POLICY
+    assert browser.get("/events/poll/")["Content-Security-Policy"] == POLICY
+    assert browser.get("/admin/")["Content-Security-Policy"] == POLICY
+
+
+def test_each_fragment_has_its_place_on_the_page_and_holds_no_stop(browser: Client) -> None:
+    account = make_account()
+    make_reading(account, 2)
+    panic = make_panic()
+    sweep = make_sweep(panic, account, State.NOT_CLEAR)
+    make_orders(sweep, Outcome.UNKNOWN)
+    latch(panic, account)
+    places = {
+        "/": [Topic("board")],
+        f"/panics/{panic.pk}/": [Topic("panic", panic.pk), Topic("orders", sweep.pk)],
+        "/panics/": [Topic("plain")],
+    }
+
+    for path, topics in places.items():
+        read = Renderer().read(topics, timezone.now())
+        fragments = "".join(html for topic in read.values() for html in topic.values())
+        swapped = re.findall(r'id="([^"]+)" hx-swap-oob="true"', fragments)
+        assert set(swapped) <= set(Markup(text(browser.get(path))).ids)
+        assert re.search(r"<form|<button|data-hold|stopcell|csrf", fragments) is None
+
+
+def test_fragments_are_the_same_for_a_viewer_and_a_risk_manager(browser: Client) -> None:
+    make_reading(make_account(), 2)
+    risk_manager = browser.get("/events/poll/?page=board").json()["fragments"]
+
+    browser.force_login(make_user("viewer", "viewers"))
+
+    assert browser.get("/events/poll/?page=board").json()["fragments"] == risk_manager
+
+
+def test_the_page_of_a_failure_carries_the_stop_and_asks_the_database_nothing() -> None:
+    request: HttpRequest = RequestFactory().get("/")
+    get_token(request)
+
+    with CaptureQueriesContext(connection) as queries:
+        response = server_error(request)
+
+    assert (response.status_code, len(queries)) == (500, 0)
+    assert 'action="/panics/"' in text(response)
+
+
+def test_a_press_says_its_scope_in_the_words_of_the_panic(browser: Client) -> None:
+    account = make_account("alpha")
+    form = PressForm(RequestFactory().get("/", {"scope": "symbol", "account": account.pk, "symbol": "X"}).GET)
+    assert form.is_valid()
+
+    page = text(browser.get(f"/panics/two-steps/?{form.query}"))
+
+    assert "Cancel the open orders of X of account alpha" in page
