@@ -537,7 +537,7 @@ class _Sweeper:
         if self.panic.scope == Panic.Scope.ORDERS:
             return {BookSymbol(ref["family"], ref["symbol"]) for ref in self.panic.order_refs}
         if self.panic.scope == Panic.Scope.SYMBOL:
-            return self.known or set(self.adapter.book_symbols(self.panic.symbol))
+            return self.known | set(self.adapter.book_symbols(self.panic.symbol))
         return self.known | {BookSymbol(r.family, r.symbol) for r in self.orders.unresolved() if r.symbol}
 
     def _left_targets(self) -> set[BookSymbol]:
