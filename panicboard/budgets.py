@@ -31,6 +31,8 @@ LOCAL_SHARE = 0.25
 RETRY_REDIS_S = 1.0
 #: Slack for a call that is booked now and counted by the venue a moment later.
 SLACK_S = 2
+#: How often a process tells Redis what a pool's header says: it moves slowly, and calls come by the hundred.
+OBSERVE_EVERY_S = 0.1
 #: Replies can be this old when they arrive: a used-weight header read earlier in a minute than this may
 #: still speak of the minute before.
 HEADER_DOUBT_S = 6
@@ -145,6 +147,7 @@ class _LocalCounts:
 
 
 _local = _LocalCounts()
+_observed_at: dict[str, float] = {}
 _redis_lost_at = -RETRY_REDIS_S
 
 
@@ -202,10 +205,12 @@ class AccountBudget:
 
     def observe(self, limit: Limit, used: int) -> None:
         """Hear the venue's count of its present clock minute; ours follows it upwards."""
-        if _without_redis():
+        pool, now = self._pool(limit), time.monotonic()
+        if _without_redis() or now - _observed_at.get(pool, 0.0) < OBSERVE_EVERY_S:
             return
+        _observed_at[pool] = now
         try:
-            client().eval(_OBSERVE, 1, self._pool(limit), used, HEADER_DOUBT_S, limit.window_s + SLACK_S)
+            client().eval(_OBSERVE, 1, pool, used, HEADER_DOUBT_S, limit.window_s + SLACK_S)
         except redis.RedisError as exc:
             _lost_redis(exc)
 

@@ -4,18 +4,19 @@ One thread a process renews every lease the process holds, in one statement, and
 sign of life on the way. Losing a lease is found out at the next guarded update, never assumed away.
 """
 
+import contextlib
 import logging
 import os
+import queue
 import socket
 import threading
 import uuid
 from collections import Counter
 from concurrent.futures import Future
 from datetime import timedelta
-from itertools import chain
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
+from django.db import DatabaseError, close_old_connections, connection
 from django.db.models import Q
 from django.utils import timezone
 
@@ -91,39 +92,52 @@ start_beating = _renewer.start_beating
 
 
 class _Claims:
-    """Takes leases for many threads at once: whoever finds the desk free takes for all who wait.
+    """Takes leases for all threads of this process: one thread, many leases a statement.
 
     A panic of two hundred accounts would else begin with two hundred updates that queue for the
-    database's one writer, and as many selects over five tables.
+    database's one writer, as many selects over five tables, and as many new connections.
     """
 
+    IDLE_S = 1.0
+
     def __init__(self) -> None:
-        self._desk = threading.Lock()
+        self._asked: queue.SimpleQueue[tuple[int, Future[Sweep | None]]] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._waiting: dict[int, list[Future[Sweep | None]]] = {}
+        self._thread: threading.Thread | None = None
 
     def claim(self, sweep_id: int) -> Sweep | None:
         future: Future[Sweep | None] = Future()
+        self._asked.put((sweep_id, future))
         with self._lock:
-            self._waiting.setdefault(sweep_id, []).append(future)
-        with self._desk:
-            if not future.done():
-                with self._lock:
-                    waiting, self._waiting = self._waiting, {}
-                self._serve(waiting)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="claims", daemon=True)
+                self._thread.start()
         return future.result()
 
-    def _serve(self, waiting: dict[int, list[Future[Sweep | None]]]) -> None:
+    def _run(self) -> None:
+        while True:
+            try:
+                asked = [self._asked.get(timeout=self.IDLE_S)]
+            except queue.Empty:
+                connection.close()
+                continue
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    asked.append(self._asked.get_nowait())
+            self._serve(asked)
+
+    def _serve(self, asked: list[tuple[int, Future[Sweep | None]]]) -> None:
         try:
-            taken = _take(list(waiting))
+            taken = _take([sweep_id for sweep_id, _ in asked])
         except DatabaseError as exc:
-            for future in chain.from_iterable(waiting.values()):
+            close_old_connections()
+            for _, future in asked:
                 future.set_exception(exc)
             return
-        for sweep_id, futures in waiting.items():
-            futures[0].set_result(taken.get(sweep_id))
-            for another in futures[1:]:  # the same task delivered twice
-                another.set_result(None)
+        for sweep_id, future in asked:
+            future.set_result(
+                taken.pop(sweep_id, None)
+            )  # a task delivered twice finds nothing the second time
 
 
 def _take(sweep_ids: list[int]) -> dict[int, Sweep]:

@@ -162,7 +162,7 @@ def test_release_without_a_reason_releases_nothing() -> None:
     one = account("one")
     panic = press(everything()).panic
 
-    with pytest.raises(ValueError, match="^Give a reason of at least 10 characters.$"):
+    with pytest.raises(ValueError, match=r"^Give a reason of at least 10 characters\.$"):
         panics.release(panic, released_by=None, released_by_name="risk.desk2", reason="  ok      ")
 
     one.refresh_from_db()
