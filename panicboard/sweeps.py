@@ -172,7 +172,6 @@ class _Sweeper:
         self.flying: list[tuple[MassCancel, Future[MassCancelReply]]] = []
         self.reading: Reading = getattr(self.account, "reading", None) or readings.ensure(self.account)
         self.known = self._scope_of(readings.known_symbols(self.reading))
-        self.traced = False
 
     def send_first_cancels(self) -> None:
         """Send a cancel for everything known, before anything is written down.
@@ -233,15 +232,16 @@ class _Sweeper:
         if not self._resolve():
             return False
         if self.sweep.full_empty_at is None:
-            self._trace()
             if self._still_open(None if self.sweep.whole_account else self._targets()):
                 return False
             self._save(full_empty_at=timezone.now(), read_back_at=timezone.now(), failures=0)
-        now = timezone.now()
+        lacking = self._trace()
+        if not self._resolve():
+            return False
         self._save(
             state=Sweep.State.CLEAR,
-            clear_at=now,
-            last_word=f"NO OPEN ORDERS - read back {self.sweep.read_back_at:%H:%M:%S}",
+            clear_at=timezone.now(),
+            last_word=f"NO OPEN ORDERS - read back {self.sweep.read_back_at:%H:%M:%S}{lacking}",
         )
         return True
 
@@ -476,15 +476,14 @@ class _Sweeper:
         if errors:
             raise errors[0]
 
-    def _trace(self) -> None:
+    def _trace(self) -> str:
         """Look for orders that came and were cancelled since the account was last read: nobody saw them.
 
-        For the record only, so it is paid from the share of background reads and tried once; where it
-        does not come about, the sweep says what its record may lack.
+        For the record only, so it is paid from the share of background reads and tried once. Returns what
+        the record may lack where it does not come about, to be said behind the sweep's last word.
         """
-        if self.traced or not self.sweep.whole_account or self.reading.read_at is None:
-            return
-        self.traced = True
+        if self.panic.scope == Panic.Scope.ORDERS or self.reading.read_at is None:
+            return ""
         since = self.reading.read_at - CLOCK_SLACK
         books = {
             self._history_of(book.family, book.symbol)
@@ -499,7 +498,8 @@ class _Sweeper:
                 for order in future.result():
                     ended_at = order.updated_at or timezone.now()
                     if (
-                        not (self.orders.has(order) or order.state.is_open)
+                        self._in_scope(order.family, order.symbol, order.venue_order_id)
+                        and not (self.orders.has(order) or order.state.is_open)
                         and ended_at >= self.panic.pressed_at
                     ):
                         self.orders.settle(order, self.adapter)
@@ -507,11 +507,10 @@ class _Sweeper:
                 logger.info("%s: %s not traced: %s", self.sweep, symbol, exc)
                 missed.append(symbol or "any symbol")
         self.orders.flush()
-        if missed:
-            symbols = ", ".join(sorted(set(missed)))
-            self._save(
-                last_word=f"orders placed since {since:%H:%M:%S} on {symbols} may lack from this record"
-            )
+        if not missed:
+            return ""
+        symbols = ", ".join(sorted(set(missed)))
+        return f"; orders placed since {since:%H:%M:%S} on {symbols} may lack from this record"
 
     # ---- scope ----
 
