@@ -70,7 +70,9 @@ class SweptOrders:
             row.symbol = order.symbol
             self._rows[_key(row)] = row
         for name in _DETAILS:
-            setattr(row, name, getattr(order, name))
+            told = getattr(order, name)
+            if told or not getattr(row, name):  # some replies tell less than others: what was known stays
+                setattr(row, name, told)
         if row.placed_at and row.placed_at > self.sweep.panic.pressed_at and not note:
             note = "placed after the press"
         self.mark(row, outcome, note)
