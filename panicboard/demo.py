@@ -61,7 +61,7 @@ def make(announced: Mapping[str, Any]) -> None:
             defaults={"name": desk_name.capitalize(), "position": Desk.objects.count()},
         )
         venue, _ = Venue.objects.update_or_create(
-            name=f"{VENUES[row['venue']].label} (simulated)",
+            name=VENUES[row["venue"]].label,
             defaults={
                 "adapter": row["venue"],
                 "base_url": announced["url"],

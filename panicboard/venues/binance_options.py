@@ -67,7 +67,7 @@ class BinanceOptions(VenueAdapter):
     """
 
     slug = "binance-options"
-    label = "Binance options"
+    label = "Binance Options"
     families = (ORDINARY,)
     limits: ClassVar[tuple[Limit, ...]] = (Limit("eapi", "address", 2400),)
     key_types = ("hmac", "rsa", "ed25519")

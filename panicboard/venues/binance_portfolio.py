@@ -130,7 +130,7 @@ class BinancePortfolio(VenueAdapter):
     """
 
     slug = "binance-portfolio"
-    label = "Binance portfolio margin"
+    label = "Binance Portfolio Margin"
     families = (UM_CONDITIONAL, CM_CONDITIONAL, UM, CM, MARGIN)
     limits: ClassVar[tuple[Limit, ...]] = (Limit("papi", "address", 6000),)
     key_types = ("hmac", "rsa", "ed25519")

@@ -76,7 +76,7 @@ class BinanceUsdm(VenueAdapter):
     """
 
     slug = "binance-usdm"
-    label = "Binance USDⓈ-M futures"
+    label = "Binance USD-M"
     families = (CONDITIONAL, ORDINARY)
     limits: ClassVar[tuple[Limit, ...]] = (Limit("fapi", "address", 2400),)
     key_types = ("hmac", "rsa", "ed25519")

@@ -89,7 +89,7 @@ class CoinSwitch(VenueAdapter):
     """
 
     slug = "coinswitch"
-    label = "CoinSwitch PRO futures"
+    label = "CoinSwitch PRO"
     families = (ORDINARY,)
     limits: ClassVar[tuple[Limit, ...]] = (OPEN, CANCEL_ALL, CANCEL, STATUS, CLOSED)
     key_types = ("ed25519",)
