@@ -170,6 +170,8 @@ class _Sweeper:
         self.sent_at: datetime | None = None
         self.answered_at: datetime | None = None
         self.flying: list[tuple[MassCancel, Future[MassCancelReply]]] = []
+        #: Why cancels of the present round failed.
+        self.refusals: list[VenueError] = []
         self.reading: Reading = getattr(self.account, "reading", None) or readings.ensure(self.account)
         self.known = self._scope_of(readings.known_symbols(self.reading))
 
@@ -263,6 +265,7 @@ class _Sweeper:
         still open after a mass cancel is also cancelled by itself. Raises what stops the whole account.
         """
         sent_at, self.sent_at = self.sent_at or timezone.now(), None
+        answered_at, self.answered_at = self.answered_at, None
         flying, self.flying = self.flying, []
         chosen = self.panic.scope == Panic.Scope.ORDERS
         if not flying and not chosen:
@@ -274,10 +277,12 @@ class _Sweeper:
             self._save(first_request_at=sent_at)
         errors = [error for call, future in flying if (error := self._acknowledge(call, future))]
         if chosen or self.sweep.round > 2:
-            errors += self._cancel_one_by_one()
+            # Single cancels can have a limit of their own: what it holds back must not keep us from reading.
+            errors += [e for e in self._cancel_one_by_one() if not isinstance(e, BudgetSpent)]
         self.orders.flush()
         if self.sweep.acked_at is None and not errors:
-            self._save(acked_at=self.answered_at or timezone.now())
+            self._save(acked_at=answered_at or timezone.now())
+        self.refusals = errors
         _raise_what_stops(errors)
         time.sleep(self.adapter.cancel_settle_ms / 1000)
 
@@ -334,15 +339,6 @@ class _Sweeper:
             self.orders.see_id(call.family, venue_order_id, Outcome.ACKED)
         return None
 
-    def _covers(self, call: MassCancel, row: SweptOrder) -> bool:
-        if call.target is None:
-            return row.family == call.family
-        if call.by_underlying:
-            return self.adapter.mass_cancels([BookSymbol(row.family, row.symbol)], whole_account=True) == [
-                call
-            ]
-        return (row.family, row.symbol) == (call.family, call.target)
-
     def _cancel_one_by_one(self) -> list[VenueError]:
         """Cancel by id what is still to be cancelled, as many a call as the venue takes."""
         groups: dict[tuple[str, str], list[SweptOrder]] = defaultdict(list)
@@ -378,8 +374,11 @@ class _Sweeper:
         except OutcomeUnknown as exc:
             self.orders.mark_all(rows, Outcome.UNKNOWN, f"{_said(exc)}; reading again")
             return exc
-        except VenueError as exc:
+        except VenueRejected as exc:
             self.orders.mark_all(rows, Outcome.REJECTED, _said(exc))
+            return exc
+        except VenueError as exc:
+            self.orders.mark_all(rows, Outcome.SENT, f"{_said(exc)}; not executed, again soon")
             return exc
         for row, result in zip(rows, results, strict=True):
             if result.accepted or result.not_found:  # not on this book: reading tells where it went
@@ -558,6 +557,7 @@ class _Sweeper:
             )
             if count
         ]
+        words += [str(error) for error in self.refusals[:1]]
         pace = ROUND_PACE_S[min(self.sweep.round, len(ROUND_PACE_S)) - 1]
         return pace, {
             "state": Sweep.State.NOT_CLEAR,
