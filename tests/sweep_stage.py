@@ -1,0 +1,332 @@
+"""What the sweeps' tests share: `pytest_plugins = ["tests.simulator_process", "tests.sweep_stage"]`.
+
+`stage` holds accounts at the simulator, presses, and works on sweeps in this process, round by round; what
+then counts is what the simulator's own book and its log of requests say. The pauses of the product are
+taken away: a sweep that would wait gives itself back, and the test goes on without waiting for the time.
+
+Test modules import names from here too, before pytest could rewrite its asserts: PYTEST_DONT_REWRITE.
+"""
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import redis
+from django.conf import settings
+from django.db import connections
+from django.utils import timezone
+
+from panicboard import budgets, credentials, panics, readings, sweeps, tasks
+from panicboard.models import Account, AuditEntry, Panic, Reading, Sweep, SweptOrder
+from panicboard.panics import Scope
+from panicboard.venues import binance_portfolio, http
+from panicboard.venues.coinswitch import CoinSwitch
+from tests.factories import make_account, seed
+from tests.simulator_process import SimulatorProcess
+
+State = Sweep.State
+Outcome = SweptOrder.Outcome
+Call = tuple[str, str]  # method and path
+
+
+@dataclass(frozen=True)
+class Calls:
+    """The calls of one venue by which its ordinary book is swept, and all that together list an account."""
+
+    cancel: Call
+    cancel_one: Call
+    listing: Call
+    query: Call
+    history: Call
+    full: tuple[Call, ...]
+    every: str  # a path pattern of the calls about orders, and so of everything but the clock
+
+
+_CS = "/trade/api/v2/futures"
+CALLS = {
+    "binance-usdm": Calls(
+        cancel=("DELETE", "/fapi/v1/allOpenOrders"),
+        cancel_one=("DELETE", "/fapi/v1/order"),
+        listing=("GET", "/fapi/v1/openOrders"),
+        query=("GET", "/fapi/v1/order"),
+        history=("GET", "/fapi/v1/allOrders"),
+        full=(("GET", "/fapi/v1/openAlgoOrders"), ("GET", "/fapi/v1/openOrders")),
+        every="*rder*",
+    ),
+    "binance-options": Calls(
+        cancel=("DELETE", "/eapi/v1/allOpenOrders"),
+        cancel_one=("DELETE", "/eapi/v1/order"),
+        listing=("GET", "/eapi/v1/openOrders"),
+        query=("GET", "/eapi/v1/order"),
+        history=("GET", "/eapi/v1/historyOrders"),
+        full=(("GET", "/eapi/v1/openOrders"),),
+        every="*rder*",
+    ),
+    "binance-portfolio": Calls(
+        cancel=("DELETE", "/papi/v1/um/allOpenOrders"),
+        cancel_one=("DELETE", "/papi/v1/um/order"),
+        listing=("GET", "/papi/v1/um/openOrders"),
+        query=("GET", "/papi/v1/um/order"),
+        history=("GET", "/papi/v1/um/allOrders"),
+        full=(
+            ("GET", "/papi/v1/um/algo/openAlgoOrders"),
+            ("GET", "/papi/v1/cm/conditional/openOrders"),
+            ("GET", "/papi/v1/um/openOrders"),
+            ("GET", "/papi/v1/cm/openOrders"),
+            ("GET", "/papi/v1/margin/openOrders"),
+            ("GET", "/papi/v1/margin/openOrderList"),
+        ),
+        every="*rder*",
+    ),
+    "coinswitch": Calls(
+        cancel=("POST", f"{_CS}/cancel_all"),
+        cancel_one=("DELETE", f"{_CS}/order"),
+        listing=("POST", f"{_CS}/orders/open"),
+        query=("GET", f"{_CS}/order"),
+        history=("POST", f"{_CS}/orders/closed"),
+        full=(("POST", f"{_CS}/orders/open"),),
+        every=f"{_CS}/*",
+    ),
+}
+#: The book of conditional orders that the usual symbol has, and what the adapter calls that family.
+CONDITIONAL = {
+    "binance-usdm": ("algo", "conditional"),
+    "binance-portfolio": ("um_conditional", "um_conditional"),
+}
+#: What an order's last status at the simulator must have become here.
+_OUTCOMES = {
+    "CANCELED": Outcome.CANCELLED,
+    "FILLED": Outcome.FILLED,
+    "EXPIRED": Outcome.EXPIRED,
+    "TRIGGERED": Outcome.EXPIRED,  # gone from its book; the order it became has a row of its own
+}
+
+
+class Stage:
+    """The simulator, and the accounts that stand there."""
+
+    def __init__(self, simulator: SimulatorProcess) -> None:
+        self.simulator = simulator
+
+    def account(self, adapter: str, name: str = "alpha", **fields: Any) -> Account:
+        return make_account(self.simulator, adapter, name, **fields)
+
+    def seed(self, account: Account, count: int = 1, **fields: object) -> list[dict[str, Any]]:
+        return seed(self.simulator, account, count, **fields)
+
+    def seed_conditional(self, account: Account, count: int = 1, **fields: object) -> list[dict[str, Any]]:
+        return self.seed(account, count, book=CONDITIONAL[account.venue.adapter][0], **fields)
+
+    def read(self, account: Account) -> None:
+        """Read the account as the background does; the reading must come about."""
+        readings.read(account)
+        reading = Reading.objects.get(account=account)
+        assert (reading.failure, reading.read_at is None) == ("", False)
+
+    def press(self, account: Account, **scope: Any) -> Sweep:
+        """Press for one account, or for what of it the scope names. Returns its sweep."""
+        kind = scope.pop("kind", Panic.Scope.ACCOUNT)
+        return self.start(Scope(kind, account=account, **scope)).sweeps.get()
+
+    def press_all(self) -> dict[str, Sweep]:
+        """Press for everything. Returns the sweeps by account name."""
+        return {sweep.account.name: sweep for sweep in self.start(Scope(Panic.Scope.ALL)).sweeps.all()}
+
+    def start(self, scope: Scope) -> Panic:
+        pressed = panics.start(scope, pressed_by=None, pressed_by_name="risk.desk1", via=Panic.Via.SHELL)
+        return pressed.panic
+
+    def work(self, sweep: Sweep) -> Sweep:
+        """One delivery of the sweep's task, and what the sweep says afterwards."""
+        tasks.run_sweep(sweep.pk)
+        return Sweep.objects.get(pk=sweep.pk)
+
+    def work_until_over(self, sweep: Sweep, deliveries: int = 6) -> Sweep:
+        """Deliver the task until the sweep is over, at most so often. A wait for a limit is over at once."""
+        for _ in range(deliveries):
+            sweep = self.work(sweep)
+            if sweep.state in Sweep.OVER:
+                break
+            if (sweep.due_at - timezone.now()).total_seconds() > 5:
+                self.minute_passes()
+        return sweep
+
+    def minute_passes(self) -> None:
+        """Let every limit be as it is after a quiet minute, on both sides."""
+        with redis.Redis.from_url(settings.REDIS_URL) as client:
+            for key in client.scan_iter("panicboard:budget:*"):
+                client.delete(key)
+        self.simulator.control("POST", "limits", {"forget": True})
+
+    def rows(self, sweep: Sweep) -> dict[tuple[str, str, str], str]:
+        """The sweep's orders: family, symbol and id, and the outcome of each."""
+        return {(row.family, row.symbol, row.venue_order_id): row.outcome for row in sweep.orders.all()}
+
+    def truth(self, account: Account) -> dict[tuple[str, str, str], str]:
+        """What the rows must be by the simulator's own book of the account."""
+        return {
+            (family_of(account, order), order["symbol"], order["order_id"]): _OUTCOMES.get(
+                order["status"], Outcome.STILL_OPEN
+            )
+            for order in self.simulator.book(account.name, only_open=False)
+        }
+
+    def assert_proven(self, sweep: Sweep) -> None:
+        """The sweep is clear, and the venue agrees: book, outcomes, and the order of the requests."""
+        account = sweep.account
+        assert sweep.state == State.CLEAR, sweep.last_word
+        left, rows, truth = self.simulator.book(account.name), self.rows(sweep), self.truth(account)
+        assert left == [], f"still open at the venue: {left}"
+        assert rows == truth, f"the sweep tells {rows}, the venue {truth}"
+        log = self.simulator.log(account.name)
+        cancelled_us = max((call["answered_us"] for call in log if is_cancel(call)), default=0)
+        for wanted in CALLS[account.venue.adapter].full:
+            begun = [call["arrived_us"] for call in log if is_full_listing(call, wanted)]
+            assert begun, f"{wanted} was not listed in full"
+            assert begun[-1] > cancelled_us, f"{wanted} was listed before the last cancel was answered"
+        assert sweep.first_request_at is not None
+        assert sweep.first_request_at <= sweep.known_empty_at <= sweep.full_empty_at <= sweep.clear_at
+
+
+def family_of(account: Account, order: dict[str, Any]) -> str:
+    """What the adapter calls the family of an order on the simulator's book."""
+    return "conditional" if order["book"] == "algo" else str(order["book"])
+
+
+def is_cancel(call: dict[str, Any]) -> bool:
+    return call["method"] == "DELETE" or call["path"] == CALLS["coinswitch"].cancel[1]
+
+
+def is_full_listing(call: dict[str, Any], wanted: Call) -> bool:
+    """Whether a request of the log begins a listing of every symbol."""
+    if (call["method"], call["path"]) != wanted:
+        return False
+    asked = json.loads(call["params"]["body"]) if "body" in call["params"] else call["params"]
+    return "symbol" not in asked and "to_time" not in asked
+
+
+def at(call: Call) -> dict[str, str]:
+    """Where a fault strikes, as the simulator wants it."""
+    return {"method": call[0], "path": call[1]}
+
+
+def in_thread(act: Callable[[Sweep], Sweep]) -> Callable[[Sweep], Sweep]:
+    """The same act for a thread of its own, which leaves no database connection behind."""
+
+    def run(sweep: Sweep) -> Sweep:
+        try:
+            return act(sweep)
+        finally:
+            connections.close_all()
+
+    return run
+
+
+@pytest.fixture
+def stage(
+    simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> Iterator[Stage]:
+    """An empty simulator and no pauses; afterwards, no secret may have got into a log record or a row."""
+    monkeypatch.setattr(sweeps, "SHORT_WAIT_S", 0)
+    monkeypatch.setattr(sweeps, "REPEAT_AFTER_S", (0, 0, 0))
+    monkeypatch.setattr(sweeps.rush, "NO_PROGRESS_S", 0)
+    # A busy machine must not make the budgets do without Redis, as they do after 0.2 s.
+    patient = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=30)
+    monkeypatch.setattr(budgets, "client", lambda: patient)
+    monkeypatch.setattr(CoinSwitch, "cancel_settle_ms", 30)
+    simulator.control("POST", "switches", {"coinswitch_cancel_delay_ms": 0})
+    forget_venue(simulator.url)
+    caplog.set_level(logging.DEBUG)
+    yield Stage(simulator)
+    patient.close()
+    assert_nothing_leaked(caplog)
+
+
+def forget_venue(url: str) -> None:
+    """Forget what this process learnt of the venue in another test: its clock, and calls that were gone."""
+    clock = http.clock_of(url)
+    clock.offset_ms, clock.measured_at = 0, None
+    binance_portfolio._algo_gone_at.pop(url, None)
+
+
+def assert_nothing_leaked(caplog: pytest.LogCaptureFixture) -> None:
+    """No key, secret or signature stands in any log record or in any text that was written down."""
+    texts = [caplog.text]
+    texts += [record.getMessage() for record in caplog.records]
+    texts += Sweep.objects.values_list("last_word", flat=True)
+    texts += SweptOrder.objects.values_list("note", flat=True)
+    texts += Reading.objects.values_list("failure", flat=True)
+    texts += AuditEntry.objects.values_list("detail", flat=True)
+    everything = "\n".join(texts)
+    for account in Account.objects.exclude(sealed_credentials=""):
+        held = credentials.unseal(account)
+        assert held.api_key not in everything
+        assert held.secret not in everything
+    assert "signature=" not in everything
+    assert "X-AUTH-SIGNATURE" not in everything
+    assert "\0" not in everything  # PostgreSQL takes no text that holds one
+
+
+@dataclass
+class _Event:
+    call: Call
+    when: str
+    action: Callable[[], object]
+    nth: int
+
+
+class Events:
+    """Lets something happen at the venue, or here, right before or after a certain request of ours.
+
+    The request itself goes its way untouched. An event happens once.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._events: list[_Event] = []
+        self._lock = threading.Lock()
+        send = http.call
+
+        def call(account: str, method: str, base_url: str, path_and_query: str, **options: Any) -> http.Reply:
+            asked = (method, path_and_query.partition("?")[0])
+            due = self._due(asked)
+            self._let_happen(due, "before")
+            try:
+                return send(account, method, base_url, path_and_query, **options)
+            finally:
+                self._let_happen(due, "after")
+
+        monkeypatch.setattr(http, "call", call)
+
+    def before(self, call: Call, action: Callable[[], object], nth: int = 1) -> None:
+        self._events.append(_Event(call, "before", action, nth))
+
+    def after(self, call: Call, action: Callable[[], object], nth: int = 1) -> None:
+        self._events.append(_Event(call, "after", action, nth))
+
+    @property
+    def left(self) -> int:
+        """How many events have not happened."""
+        return len(self._events)
+
+    def _due(self, call: Call) -> list[_Event]:
+        with self._lock:
+            for event in self._events:
+                event.nth -= event.call == call
+            due = [event for event in self._events if event.nth == 0]
+            self._events = [event for event in self._events if event.nth > 0]
+            return due
+
+    def _let_happen(self, due: list[_Event], when: str) -> None:
+        for event in due:
+            if event.when == when:
+                event.action()
+                connections.close_all()  # the thread that made the call has no use for one
+
+
+@pytest.fixture
+def events(monkeypatch: pytest.MonkeyPatch) -> Events:
+    return Events(monkeypatch)

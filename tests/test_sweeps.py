@@ -1,0 +1,565 @@
+"""What a sweep does with an account as it finds it: every family, every scope, and events in its midst."""
+
+from typing import Any
+
+import pytest
+
+from panicboard import credentials
+from panicboard.models import Account, Panic, Sweep
+from tests.factories import BOOKS, VENUES
+from tests.sweep_stage import CALLS, CONDITIONAL, Events, Outcome, Stage, State, family_of, is_cancel
+
+pytest_plugins = ["tests.simulator_process", "tests.sweep_stage"]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]
+
+CHINESE = "币安人生USDT"
+DAY_MS = 24 * 3600 * 1000
+
+
+def ref(account: Account, order: dict[str, Any]) -> dict[str, str]:
+    """An order as a press of chosen orders names it."""
+    return {
+        "family": family_of(account, order),
+        "symbol": order["symbol"],
+        "venue_order_id": order["order_id"],
+        "client_order_id": order["client_order_id"],
+    }
+
+
+def ids(orders: list[dict[str, Any]]) -> set[str]:
+    return {order["order_id"] for order in orders}
+
+
+def paths(stage: Stage, account: Account) -> list[tuple[str, str]]:
+    return [(call["method"], call["path"]) for call in stage.simulator.log(account.name)]
+
+
+# What an account may hold.
+
+
+@pytest.mark.parametrize("adapter", VENUES)
+def test_sweep_of_an_account_with_nothing_open_is_clear_after_two_readings(
+    stage: Stage, adapter: str
+) -> None:
+    account = stage.account(adapter)
+    stage.read(account)
+
+    sweep = stage.work(stage.press(account))
+
+    stage.assert_proven(sweep)
+    assert sweep.last_word == f"NO OPEN ORDERS - read back {sweep.read_back_at:%H:%M:%S}"
+
+
+@pytest.mark.parametrize("adapter", VENUES)
+def test_sweep_finds_the_orders_of_an_account_that_was_never_read(stage: Stage, adapter: str) -> None:
+    account = stage.account(adapter)
+    stage.seed(account, 2)
+    if adapter in CONDITIONAL:
+        stage.seed_conditional(account)
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    stage.assert_proven(sweep)
+
+
+@pytest.mark.parametrize("read", [True, False], ids=["read", "never read"])
+@pytest.mark.parametrize("adapter", CONDITIONAL)
+def test_sweep_cancels_conditional_orders_where_there_are_no_others(
+    stage: Stage, adapter: str, read: bool
+) -> None:
+    account = stage.account(adapter)
+    stage.seed_conditional(account, 3)
+    if read:
+        stage.read(account)
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    stage.assert_proven(sweep)
+
+
+def test_sweep_reaches_every_book_of_portfolio_margin(stage: Stage) -> None:
+    account = stage.account("binance-portfolio")
+    for book, symbol in (
+        ("um", "BTCUSDT"),
+        ("um_conditional", "ETHUSDT"),
+        ("cm", "BTCUSD_PERP"),
+        ("cm_conditional", "ETHUSD_PERP"),
+        ("margin", "SOLUSDT"),
+    ):
+        stage.seed(account, 2, book=book, symbol=symbol)
+    stage.read(account)
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    stage.assert_proven(sweep)
+
+
+@pytest.mark.parametrize("answer", ["-21015", "404"])
+def test_sweep_follows_the_older_conditional_calls_of_portfolio_margin(stage: Stage, answer: str) -> None:
+    stage.simulator.control("POST", "switches", {"um_algo_gone": answer})
+    account = stage.account("binance-portfolio")
+    stage.seed_conditional(account, 2)
+    stage.read(account)
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    assert sweep.state == State.CLEAR
+    assert stage.rows(sweep) == stage.truth(account)
+    assert stage.simulator.book(account.name) == []
+
+
+def test_order_list_is_one_row_a_leg(stage: Stage) -> None:
+    account = stage.account("binance-portfolio")
+    stage.seed(account, book="margin", type="OCO")
+    stage.seed(account, book="margin")
+    stage.read(account)
+    legs = {order["order_id"]: order["list_id"] for order in stage.simulator.book(account.name)}
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    stage.assert_proven(sweep)
+    assert {row.venue_order_id: row.list_id for row in sweep.orders.all()} == legs
+    assert len(set(legs.values()) - {""}) == 1
+
+
+def test_sweep_of_coinswitch_reads_every_page_and_beyond_seven_days(stage: Stage) -> None:
+    account = stage.account("coinswitch")
+    orders = stage.seed(account, 55)
+    now_ms = orders[0]["created_ms"]
+    for days in (8, 20, 27):
+        stage.seed(account, created_ms=now_ms - days * DAY_MS)
+    stage.read(account)
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    stage.assert_proven(sweep)
+    assert sweep.orders.count() == 58
+
+
+def test_sweep_of_coinswitch_follows_an_order_that_no_list_shows(stage: Stage) -> None:
+    account = stage.account("coinswitch")
+    now_ms = stage.seed(account)[0]["created_ms"]
+    stage.seed(account, created_ms=now_ms - 60 * DAY_MS)
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    stage.assert_proven(sweep)
+
+
+@pytest.mark.parametrize("adapter", ["binance-options", "binance-portfolio"])
+def test_ids_above_2_to_the_53_stay_exact(stage: Stage, adapter: str) -> None:
+    account = stage.account(adapter)
+    wanted = {"4611875134427365377", "9007199254740993"}
+    for order_id in wanted:
+        stage.seed(account, order_id=order_id)
+    stage.read(account)
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    stage.assert_proven(sweep)
+    assert set(sweep.orders.values_list("venue_order_id", flat=True)) == wanted
+
+
+@pytest.mark.parametrize("adapter", ["binance-usdm", "binance-portfolio"])
+def test_chinese_symbol_is_swept_like_any_other(stage: Stage, adapter: str) -> None:
+    account = stage.account(adapter)
+    stage.seed(account, 2, symbol=CHINESE)
+    stage.seed_conditional(account, symbol=CHINESE)
+    stage.read(account)
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    stage.assert_proven(sweep)
+    assert set(sweep.orders.values_list("symbol", flat=True)) == {CHINESE}
+
+
+def test_orders_of_two_symbols_with_one_id_are_two_rows(stage: Stage) -> None:
+    account = stage.account("binance-usdm")
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        stage.seed(account, symbol=symbol, order_id="8000000001")
+    stage.read(account)
+    stage.simulator.fault("fill_during", account=account.name, symbol="ETHUSDT")
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    stage.assert_proven(sweep)
+    assert stage.rows(sweep) == {
+        ("ordinary", "BTCUSDT", "8000000001"): Outcome.CANCELLED,
+        ("ordinary", "ETHUSDT", "8000000001"): Outcome.FILLED,
+    }
+
+
+def test_options_of_one_underlying_share_a_cancel(stage: Stage) -> None:
+    account = stage.account("binance-options")
+    symbols = ("BTC-261225-100000-C", "BTC-261225-90000-P", "ETH-261225-3000-C")
+    for symbol in symbols:
+        stage.seed(account, 2, symbol=symbol)
+    stage.read(account)
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    stage.assert_proven(sweep)
+    cancels = [call for call in stage.simulator.log(account.name) if is_cancel(call)]
+    assert sorted((call["path"], *_named(call)) for call in cancels) == [
+        ("/eapi/v1/allOpenOrders", "ETH-261225-3000-C"),
+        ("/eapi/v1/allOpenOrdersByUnderlying", "BTCUSDT"),
+    ]
+
+
+def _named(call: dict[str, Any]) -> list[str]:
+    return [value for name, value in call["params"].items() if name in ("symbol", "underlying")]
+
+
+# Scopes.
+
+
+@pytest.mark.parametrize("adapter", VENUES)
+def test_sweep_of_a_symbol_leaves_other_symbols_alone(stage: Stage, adapter: str) -> None:
+    account = stage.account(adapter)
+    symbol = BOOKS[adapter][1]
+    other = "BTC-261225-90000-C" if adapter == "binance-options" else "ETHUSDT"
+    stage.seed(account, 2)
+    left = stage.seed(account, 2, symbol=other)
+    if adapter in CONDITIONAL:
+        stage.seed_conditional(account)
+        left += stage.seed_conditional(account, symbol=other)
+    stage.read(account)
+
+    sweep = stage.work_until_over(stage.press(account, kind=Panic.Scope.SYMBOL, symbol=symbol))
+
+    assert sweep.state == State.CLEAR, sweep.last_word
+    assert ids(stage.simulator.book(account.name)) == ids(left)
+    truth = stage.truth(account)
+    assert stage.rows(sweep) == {key: truth[key] for key in truth if key[1] == symbol}
+    assert set(stage.rows(sweep).values()) == {Outcome.CANCELLED}
+
+
+@pytest.mark.parametrize("book", ["um", "um_conditional", "margin"])
+def test_sweep_of_a_symbol_reaches_the_books_it_was_not_known_in(stage: Stage, book: str) -> None:
+    account = stage.account("binance-portfolio")
+    stage.seed(account, book="margin" if book == "um" else "um")
+    stage.read(account)
+    stage.seed(account, book=book)
+
+    sweep = stage.work_until_over(stage.press(account, kind=Panic.Scope.SYMBOL, symbol="BTCUSDT"))
+
+    stage_left = stage.simulator.book(account.name)
+    assert (sweep.state, stage_left) == (State.CLEAR, [])
+    assert stage.rows(sweep) == stage.truth(account)
+
+
+@pytest.mark.parametrize(
+    ("adapter", "count", "call", "calls"),
+    [
+        ("binance-usdm", 12, ("DELETE", "/fapi/v1/batchOrders"), 2),
+        ("binance-options", 12, ("DELETE", "/eapi/v1/batchOrders"), 2),
+        ("binance-portfolio", 3, ("DELETE", "/papi/v1/um/order"), 3),
+        ("coinswitch", 3, ("DELETE", "/trade/api/v2/futures/order"), 3),
+    ],
+)
+def test_sweep_of_chosen_orders_cancels_just_those(
+    stage: Stage, adapter: str, count: int, call: tuple[str, str], calls: int
+) -> None:
+    account = stage.account(adapter)
+    orders = stage.seed(account, count + 2)
+    stage.read(account)
+    chosen, left = orders[:count], orders[count:]
+    refs = tuple(ref(account, order) for order in chosen)
+
+    sweep = stage.work_until_over(stage.press(account, kind=Panic.Scope.ORDERS, order_refs=refs))
+
+    assert sweep.state == State.CLEAR, sweep.last_word
+    assert ids(stage.simulator.book(account.name)) == ids(left)
+    assert {key[2]: outcome for key, outcome in stage.rows(sweep).items()} == dict.fromkeys(
+        ids(chosen), Outcome.CANCELLED
+    )
+    cancels = [(c["method"], c["path"]) for c in stage.simulator.log(account.name) if is_cancel(c)]
+    assert cancels == [call] * calls
+
+
+@pytest.mark.parametrize("adapter", CONDITIONAL)
+def test_sweep_of_a_chosen_conditional_order_cancels_just_that(stage: Stage, adapter: str) -> None:
+    account = stage.account(adapter)
+    chosen, left = stage.seed_conditional(account, 2)
+    stage.seed(account)
+    stage.read(account)
+
+    sweep = stage.work_until_over(
+        stage.press(account, kind=Panic.Scope.ORDERS, order_refs=(ref(account, chosen),))
+    )
+
+    assert sweep.state == State.CLEAR, sweep.last_word
+    assert chosen["order_id"] not in ids(stage.simulator.book(account.name))
+    assert left["order_id"] in ids(stage.simulator.book(account.name))
+    assert stage.rows(sweep) == {
+        (CONDITIONAL[adapter][1], chosen["symbol"], chosen["order_id"]): Outcome.CANCELLED
+    }
+
+
+def test_sweep_of_chosen_orders_follows_those_that_nobody_had_read(stage: Stage) -> None:
+    account = stage.account("binance-usdm")
+    chosen, _ = stage.seed(account, 2)
+
+    sweep = stage.work_until_over(
+        stage.press(account, kind=Panic.Scope.ORDERS, order_refs=(ref(account, chosen),))
+    )
+
+    assert sweep.state == State.CLEAR, sweep.last_word
+    assert stage.rows(sweep) == {("ordinary", "BTCUSDT", chosen["order_id"]): Outcome.CANCELLED}
+    assert len(stage.simulator.book(account.name)) == 1
+
+
+# Events in the midst of a sweep.
+
+
+@pytest.mark.parametrize("adapter", VENUES)
+def test_order_that_fills_during_the_sweep_is_told_as_filled(stage: Stage, adapter: str) -> None:
+    account = stage.account(adapter)
+    filled, _ = stage.seed(account, 2)
+    stage.read(account)
+    stage.simulator.fault("fill_during", account=account.name, order_id=filled["order_id"])
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    stage.assert_proven(sweep)
+    row = sweep.orders.get(venue_order_id=filled["order_id"])
+    assert (row.outcome, row.filled, row.note) == (
+        Outcome.FILLED,
+        row.quantity,
+        "filled before the cancel",
+    )
+
+
+def test_leg_that_fills_during_the_sweep_ends_its_list(stage: Stage) -> None:
+    account = stage.account("binance-portfolio")
+    leg = stage.seed(account, book="margin", type="OCO")[0]
+    stage.read(account)
+    stage.simulator.fault("fill_during", account=account.name, order_id=leg["order_id"])
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    stage.assert_proven(sweep)
+    assert sorted(stage.rows(sweep).values()) == [Outcome.EXPIRED, Outcome.FILLED]
+
+
+@pytest.mark.parametrize("adapter", VENUES)
+def test_order_filled_in_part_and_then_cancelled_says_so(stage: Stage, adapter: str) -> None:
+    account = stage.account(adapter)
+    order = stage.seed(account, quantity="4")[0]
+    stage.read(account)
+    part = {"account": account.name, "order_id": order["order_id"], "quantity": "1"}
+    stage.simulator.control("POST", "fill", part)
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    stage.assert_proven(sweep)
+    row = sweep.orders.get()
+    assert (row.outcome, row.filled, row.note) == (
+        Outcome.CANCELLED,
+        1,
+        "partly filled, the rest cancelled",
+    )
+
+
+@pytest.mark.parametrize("adapter", VENUES)
+def test_order_placed_after_the_press_is_swept_and_noted(stage: Stage, adapter: str) -> None:
+    account = stage.account(adapter)
+    before = stage.seed(account)[0]
+    stage.read(account)
+    sweep = stage.press(account)
+    after = stage.seed(account)[0]
+
+    sweep = stage.work_until_over(sweep)
+
+    stage.assert_proven(sweep)
+    notes = dict(sweep.orders.values_list("venue_order_id", "note"))
+    assert notes == {before["order_id"]: "", after["order_id"]: "placed after the press"}
+
+
+@pytest.mark.parametrize("adapter", VENUES)
+def test_sweep_is_not_clear_while_a_bot_goes_on_quoting(stage: Stage, adapter: str) -> None:
+    account = stage.account(adapter)
+    stage.seed(account)
+    stage.read(account)
+    # A quote every 10 ms, and a line that takes 40 ms: there is one between any cancel and any reading.
+    stage.simulator.control("POST", "latency", {"fixed_ms": 40})
+    fault = stage.simulator.fault("requote", account=account.name, symbol=BOOKS[adapter][1], ms=10)
+    sweep = stage.press(account)
+
+    states = set()
+    for _ in range(3):
+        states.add(stage.work(sweep).state)
+        stage.minute_passes()
+    stage.simulator.control("DELETE", "faults", None, id=fault)
+    stage.simulator.control("POST", "latency", {"fixed_ms": 0})
+    sweep = stage.work_until_over(sweep)
+
+    assert states == {State.NOT_CLEAR}
+    stage.assert_proven(sweep)
+    assert sweep.orders.filter(note="placed after the press").count() == sweep.orders.count() - 1
+
+
+@pytest.mark.parametrize("adapter", CONDITIONAL)
+def test_conditional_order_that_is_triggering_is_followed_to_its_end(stage: Stage, adapter: str) -> None:
+    account = stage.account(adapter)
+    order = stage.seed_conditional(account)[0]
+    stage.read(account)
+    held = {"account": account.name, "order_id": order["order_id"], "hold_ms": 60_000}
+    stage.simulator.control("POST", "trigger", held)
+    sweep = stage.press(account)
+
+    states = [stage.work(sweep).state for _ in range(3)]
+    stage.simulator.control("POST", "trigger", held | {"hold_ms": 0})
+    sweep = stage.work_until_over(sweep)
+
+    assert states == [State.NOT_CLEAR] * 3
+    stage.assert_proven(sweep)
+    assert sorted(stage.rows(sweep).values()) == [Outcome.CANCELLED, Outcome.EXPIRED]
+
+
+#: Between which of its requests the order moves from the conditional book to the ordinary one.
+MOMENTS = {
+    "before its cancel": ("before", "conditional cancel"),
+    "after the ordinary cancel": ("after", "ordinary cancel"),
+    "before the conditional reading": ("before", "conditional listing"),
+    "between the readings": ("after", "conditional listing"),
+    "after the known readings": ("after", "ordinary listing"),
+}
+_TRIGGER_CALLS = {
+    "binance-usdm": {
+        "conditional cancel": ("DELETE", "/fapi/v1/algoOpenOrders"),
+        "ordinary cancel": CALLS["binance-usdm"].cancel,
+        "conditional listing": ("GET", "/fapi/v1/openAlgoOrders"),
+        "ordinary listing": CALLS["binance-usdm"].listing,
+    },
+    "binance-portfolio": {
+        "conditional cancel": ("DELETE", "/papi/v1/um/algo/allOpenOrders"),
+        "ordinary cancel": CALLS["binance-portfolio"].cancel,
+        "conditional listing": ("GET", "/papi/v1/um/algo/openAlgoOrders"),
+        "ordinary listing": CALLS["binance-portfolio"].listing,
+    },
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("adapter", CONDITIONAL)
+def test_conditional_order_that_triggers_in_mid_sweep_is_swept_on_the_ordinary_book(
+    stage: Stage, events: Events, adapter: str, moment: str
+) -> None:
+    account = stage.account(adapter)
+    order = stage.seed_conditional(account)[0]
+    stage.read(account)
+    chosen = {"account": account.name, "order_id": order["order_id"]}
+    # Until then it refuses to go: else no moment after its cancel would find it.
+    refusal = stage.simulator.fault("refuse_cancel", **chosen)
+    when, call = MOMENTS[moment]
+
+    def trigger() -> None:
+        stage.simulator.control("DELETE", "faults", None, id=refusal)
+        stage.simulator.control("POST", "trigger", chosen)
+
+    getattr(events, when)(_TRIGGER_CALLS[adapter][call], trigger)
+    sweep = stage.press(account)
+
+    sweep = stage.work_until_over(sweep)
+
+    assert events.left == 0
+    stage.assert_proven(sweep)
+    ordinary = next(o for o in stage.simulator.book(account.name, only_open=False) if o != order)
+    rows = dict(sweep.orders.values_list("venue_order_id", "outcome"))
+    assert rows[order["order_id"]] == Outcome.EXPIRED
+    assert rows.keys() - {order["order_id"]} == ids(
+        [o for o in stage.simulator.book(account.name, only_open=False) if o["book"] != order["book"]]
+    )
+    assert ordinary
+
+
+@pytest.mark.parametrize("adapter", VENUES)
+def test_key_revoked_in_mid_sweep_leaves_it_unfinished(stage: Stage, events: Events, adapter: str) -> None:
+    account = stage.account(adapter)
+    stage.seed(account, 2)
+    stage.read(account)
+    events.before(CALLS[adapter].listing, lambda: stage.simulator.fault("key_revoked", account=account.name))
+    sweep = stage.press(account)
+
+    stopped = stage.work(sweep)
+    stage.simulator.clear_faults()
+    sweep = stage.work_until_over(sweep)
+
+    assert (stopped.state, stopped.known_empty_at) == (State.FAILED, None)
+    assert "HTTP 401" in stopped.last_word
+    stage.assert_proven(sweep)
+
+
+# What stands in the way before any call.
+
+
+def test_sweep_of_an_account_without_credentials_says_what_to_do(stage: Stage) -> None:
+    account = stage.account("binance-usdm")
+    Account.objects.filter(pk=account.pk).update(sealed_credentials="")
+    with_orders = stage.account("binance-options", "beta")
+    stage.seed(with_orders)
+    sweeps = stage.press_all()
+
+    sweep = stage.work(sweeps["alpha"])
+    other = stage.work_until_over(sweeps["beta"])
+    credentials.seal(account, api_key="A" * 64, secret="B" * 64)
+
+    assert (sweep.state, sweep.last_word) == (
+        State.FAILED,
+        "alpha has no credentials: enter its key and secret in the admin",
+    )
+    stage.assert_proven(other)
+
+
+def test_sweep_goes_on_with_the_credentials_that_were_entered_meanwhile(stage: Stage) -> None:
+    account = stage.account("binance-usdm")
+    stage.seed(account)
+    sealed = account.sealed_credentials
+    Account.objects.filter(pk=account.pk).update(sealed_credentials="not sealed by this key")
+    sweep = stage.press(account)
+
+    failed = stage.work(sweep)
+    Account.objects.filter(pk=account.pk).update(sealed_credentials=sealed)
+    sweep = stage.work_until_over(sweep)
+
+    assert failed.state == State.FAILED
+    assert failed.last_word.startswith("alpha's credentials cannot be unsealed: CREDENTIALS_KEYS has changed")
+    stage.assert_proven(sweep)
+
+
+def test_sweep_of_a_venue_that_cannot_be_reached_says_so(stage: Stage) -> None:
+    account = stage.account("binance-usdm")
+    account.venue.base_url = "http://127.0.0.1:9"
+    account.venue.save(update_fields=["base_url"])
+
+    sweep = stage.work(stage.press(account))
+
+    assert (sweep.state, sweep.last_word) == (
+        State.FAILED,
+        "GET /fapi/v1/time: no connection to the venue (ConnectionError)",
+    )
+
+
+def test_sweep_that_is_clear_stays_as_it_is(stage: Stage) -> None:
+    account = stage.account("binance-usdm")
+    sweep = stage.work_until_over(stage.press(account))
+    stage.seed(account)
+    asked = len(paths(stage, account))
+
+    again = stage.work(sweep)
+
+    assert (again.state, again.clear_at) == (State.CLEAR, sweep.clear_at)
+    assert len(paths(stage, account)) == asked
+
+
+def test_sweep_numbers_its_rounds_and_stamps_its_steps(stage: Stage) -> None:
+    account = stage.account("binance-usdm")
+    stage.seed(account)
+    stage.read(account)
+
+    sweep: Sweep = stage.work_until_over(stage.press(account))
+
+    assert (sweep.round, sweep.failures) == (1, 0)
+    assert sweep.panic.pressed_at < sweep.first_request_at <= sweep.acked_at <= sweep.known_empty_at
+    assert (sweep.lease_owner, sweep.lease_until) == ("", None)
