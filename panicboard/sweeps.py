@@ -131,12 +131,12 @@ def run(sweep_id: int) -> None:
     sweep = leases.take(sweep_id)
     if sweep is None:
         return
-    sweeper = _Sweeper(sweep)
-    if sweep.first_request_at is None:
-        sweeper.send_first_cancels()
-        sweeper.wait_for_answers()
-        rush.stand_aside(sweep.panic_id)
     try:
+        sweeper = _Sweeper(sweep)
+        if sweep.first_request_at is None:
+            sweeper.send_first_cancels()
+            sweeper.wait_for_answers()
+            rush.stand_aside(sweep.panic_id)
         sweeper.go()
     except LostSweep:
         logger.info("%s: taken over or released", sweep)
