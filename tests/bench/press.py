@@ -1,0 +1,216 @@
+"""From the press to the last cancel at the venue, for many accounts with 50 ms to the venue.
+
+The press is a POST to the web process, as a browser sends it; the time is taken by the simulator, at the
+arrival of the last cancel. Each account has one symbol, and so two cancels: its conditional and its
+ordinary orders. The peers send the same two: ccxt in a loop, and a bare asyncio script with warm
+connections, which knows no queue, no database and no read-back.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import socket
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import aiohttp
+import ccxt
+import requests
+from django.contrib.auth.models import Group, User
+from django.core.management import call_command
+from django.utils import timezone
+
+from panicboard import embedded_redis, people, processes, readings
+from panicboard import panics as acts
+from panicboard.models import Account, Panic, Reading, Sweep, Venue
+from tests.bench.__main__ import Figure
+from tests.factories import make_account
+from tests.product import Product
+from tests.simulator_process import SimulatorProcess, start_simulator, stop_simulator
+
+LATENCY_MS = 50
+SIZES = (20, 200)
+ROUNDS = 5
+SYMBOL = "BTCUSDT"
+CANCELS = ("/fapi/v1/allOpenOrders", "/fapi/v1/algoOpenOrders")
+NO_LIMIT = 100_000_000
+PASSWORD = "bench-bench-bench"
+
+
+def run() -> Iterator[Figure]:
+    """Measure 20 and 200 accounts, ours and both peers. The first press of each size only warms."""
+    call_command("migrate", verbosity=0)
+    call_command("collectstatic", interactive=False, verbosity=0)
+    valkey = subprocess.Popen(processes.valkey().argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    simulator, announced = start_simulator("--limits", "off")
+    try:
+        from django.conf import settings
+
+        while not embedded_redis.answers(settings.EMBEDDED_SOCKET):
+            time.sleep(0.01)
+        venue = SimulatorProcess.at(announced["url"])
+        with Product({"LOG_LEVEL": "INFO"}) as product:
+            board = _start(product)
+            for size in SIZES:
+                yield from _figures(venue, board, size)
+    finally:
+        stop_simulator(simulator)
+        valkey.terminate()
+        valkey.wait()
+
+
+class Board:
+    """The web process, and a risk manager who is signed in to it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self.session.get(f"{url}/login/", timeout=30)
+        self._post("/login/", username="risk.desk1", password=PASSWORD)
+
+    def press(self) -> float:
+        """Press for everything. Returns the time of the press, as this process's clock has it."""
+        pressed_at = time.time()
+        self._post("/panics/", scope="all", held_ms="1000")
+        return pressed_at
+
+    def _post(self, path: str, **fields: str) -> None:
+        fields["csrfmiddlewaretoken"] = self.session.cookies["csrftoken"]
+        reply = self.session.post(f"{self.url}{path}", data=fields, timeout=30, allow_redirects=False)
+        assert reply.status_code in (302, 303), f"{path}: {reply.status_code} {reply.text[:300]}"
+
+
+def _start(product: Product) -> Board:
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    web = product.start(processes.web(listener.fileno()))
+    workers = [processes.worker("panic", number, 100) for number in (1, 2)]
+    for worker in [product.start(worker) for worker in [*workers, processes.worker("background", 1, 8)]]:
+        worker.wait_for_line(" ready.")
+    product.start(processes.keeper())
+    web.wait_for_line("Application startup complete")
+    user = User.objects.create_user("risk.desk1", password=PASSWORD)
+    user.groups.add(Group.objects.get(name=people.RISK_MANAGERS))
+    return Board(f"http://127.0.0.1:{port}")
+
+
+def _figures(venue: SimulatorProcess, board: Board, size: int) -> Iterator[Figure]:
+    accounts = _make_accounts(venue, size)
+    venue.control("POST", "latency", {"fixed_ms": LATENCY_MS})
+    keys = venue.control("GET", "accounts")["accounts"]
+    ours = statistics.median([_press(venue, board, accounts) for _ in range(ROUNDS + 1)][1:])
+    loop = _ccxt_loop(venue, keys)
+    bare = statistics.median([asyncio.run(_bare_script(venue, keys)) for _ in range(ROUNDS)])
+    name = f"press_to_last_cancel_{size}"
+    yield Figure(name, round(ours, 1), "ms", "ccxt, one after another", round(loop, 1), round(loop / ours, 2))
+    yield Figure(
+        name, round(ours, 1), "ms", "bare asyncio script, warm", round(bare, 1), round(bare / ours, 2)
+    )
+
+
+def _make_accounts(venue: SimulatorProcess, size: int) -> list[Account]:
+    """Accounts with two ordinary and one conditional order each, all known from a reading."""
+    Account.objects.update(enabled=False)
+    venue.reset()
+    venue.control("POST", "limits", {"on": False})
+    accounts = [make_account(venue, name=f"bench-{size}-{number:04d}") for number in range(size)]
+    Venue.objects.update(limit_override=NO_LIMIT)
+    for account in accounts:
+        _seed(venue, account)
+    now = timezone.now()
+    for account in accounts:
+        reading = readings.ensure(account)
+        books = {f"{family} {SYMBOL}": now.isoformat() for family in ("conditional", "ordinary")}
+        Reading.objects.filter(pk=reading.pk).update(
+            symbols=books, read_at=now, due_at=now + timedelta(hours=1)
+        )
+    return accounts
+
+
+def _seed(venue: SimulatorProcess, account: Account) -> None:
+    venue.seed(account.name, SYMBOL, book="ordinary", count=2)
+    venue.seed(account.name, SYMBOL, book="algo", count=1)
+
+
+def _press(venue: SimulatorProcess, board: Board, accounts: list[Account]) -> float:
+    """One press until everything is clear. Returns the ms from the press to the last first cancel."""
+    since = _last_seq(venue)
+    pressed_at = board.press()
+    panic = Panic.objects.latest("pk")
+    while acts.is_running(panic):
+        time.sleep(0.1)
+    assert set(panic.sweeps.values_list("state", flat=True)) == {Sweep.State.CLEAR}
+    taken_ms = _last_cancel_ms(venue, since, pressed_at, len(accounts))
+    acts.release(panic, released_by=None, released_by_name="bench", reason="the next round of the bench")
+    for account in accounts:
+        _seed(venue, account)
+    return taken_ms
+
+
+def _last_seq(venue: SimulatorProcess) -> int:
+    return int(venue.control("GET", "log", limit=0)["last_seq"])
+
+
+def _last_cancel_ms(venue: SimulatorProcess, since: int, started_at: float, accounts: int) -> float:
+    arrivals = [
+        request["arrived_us"]
+        for request in venue.log(since=since)
+        if request["method"] == "DELETE" and request["path"] in CANCELS
+    ]
+    assert len(arrivals) == accounts * len(CANCELS), f"{len(arrivals)} cancels for {accounts} accounts"
+    return float(max(arrivals) / 1000 - started_at * 1000)
+
+
+def _ccxt_loop(venue: SimulatorProcess, keys: list[dict[str, Any]]) -> float:
+    """Cancel everything account after account, with one warm ccxt client each."""
+    first = ccxt.binanceusdm({"options": {"fetchCurrencies": False, "fetchMargins": False}})
+    first.urls["api"] = {name: _at(venue, url) for name, url in first.urls["api"].items()}
+    first.load_markets()
+    clients = []
+    for key in keys:
+        client = ccxt.binanceusdm(
+            {"apiKey": key["api_key"], "secret": key["secret"], "enableRateLimit": False}
+        )
+        client.urls["api"] = first.urls["api"]
+        client.session = first.session  # one pool of connections, as in ours
+        client.set_markets(first.markets)
+        clients.append(client)
+    since, started_at = _last_seq(venue), time.time()
+    for client in clients:
+        client.cancel_all_orders("BTC/USDT:USDT", {"trigger": True})
+        client.cancel_all_orders("BTC/USDT:USDT")
+    return _last_cancel_ms(venue, since, started_at, len(keys))
+
+
+def _at(venue: SimulatorProcess, url: Any) -> Any:
+    """A ccxt address, moved to the simulator with its path kept."""
+    if isinstance(url, dict):
+        return {name: _at(venue, one) for name, one in url.items()}
+    return venue.url + "/" + url.split("/", 3)[3]
+
+
+async def _bare_script(venue: SimulatorProcess, keys: list[dict[str, Any]]) -> float:
+    """Send every cancel at once over connections that are open already."""
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector) as session:
+
+        async def cancel(key: dict[str, Any], path: str) -> None:
+            query = f"symbol={SYMBOL}&recvWindow=5000&timestamp={time.time_ns() // 1_000_000}"
+            signature = hmac.new(key["secret"].encode(), query.encode(), hashlib.sha256).hexdigest()
+            url = f"{venue.url}{path}?{query}&signature={signature}"
+            async with session.delete(url, headers={"X-MBX-APIKEY": key["api_key"]}) as reply:
+                await reply.read()
+
+        async def ping() -> None:
+            async with session.get(f"{venue.url}/fapi/v1/ping") as reply:
+                await reply.read()
+
+        await asyncio.gather(*(ping() for _ in range(len(keys) * len(CANCELS))))
+        since, started_at = _last_seq(venue), time.time()
+        await asyncio.gather(*(cancel(key, path) for key in keys for path in CANCELS))
+    return _last_cancel_ms(venue, since, started_at, len(keys))
