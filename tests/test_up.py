@@ -1,12 +1,15 @@
 """`manage.py up` as a user runs it: real processes in a directory of their own."""
 
+import json
 import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ import requests
 from django.conf import settings
 
 from panicboard.processes import Process, environment
+from panicboard.simulator.accounts import new_account
 from tests.product import Product, Running
 
 Start = Callable[..., Running]
@@ -123,37 +127,53 @@ def test_up_starts_a_killed_web_process_again_while_browsers_wait(start_up: Star
     up.wait_for_line("web was ended by signal 9; starting it again at once")
 
 
-def test_up_demo_prints_where_and_how_to_log_in(start_up: Start, tmp_path: Path) -> None:
-    up = start_up("--demo", "--port", "0", "--simulator-port", "0")
-    up.wait_for_line("Stop:")
-    shown = "\n".join(up.lines)
+@pytest.fixture(scope="module")
+def demo_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Path]]:
+    """The demo, greeted, and its directory."""
+    var = tmp_path_factory.mktemp("demo")
+    with Product({"PANICBOARD_VAR": str(var)}) as product:
+        up = product.start(Process("up", [*up_argv(), "--demo", "--port", "0", "--simulator-port", "0"]))
+        up.wait_for_line("Stop:")
+        yield up, var
+
+
+def test_demo_prints_where_and_how_to_log_in(demo_up: tuple[Running, Path]) -> None:
+    shown = "\n".join(demo_up[0].lines)
     url = re.findall(r"http://127\.0\.0\.1:\d+", shown)[0]
+    username, password = re.findall(r"^ +(risk\.desk1) +(\S+) +risk managers$", shown, re.MULTILINE)[0]
 
     session = requests.Session()
     session.get(f"{url}/login/", timeout=10)
-    login = {"username": "risk.desk1", "password": "panic-demo"}
-    reply = session.post(
-        f"{url}/login/",
-        {**login, "csrfmiddlewaretoken": session.cookies["csrftoken"]},
-        headers={"Origin": url},
-        timeout=10,
-    )
+    form = {"username": username, "password": password, "csrfmiddlewaretoken": session.cookies["csrftoken"]}
+    reply = session.post(f"{url}/login/", form, headers={"Origin": url}, timeout=10)
 
     assert (reply.status_code, reply.url) == (200, f"{url}/")
-    logs = {path.name for path in (tmp_path / "log").iterdir()}
-    assert "secret" not in shown.lower()
-    assert {"worker-panic-1.log", "worker-background-1.log"} <= logs
 
 
-def test_demo_panic_from_another_shell_ends_clear(start_up: Start, tmp_path: Path) -> None:
-    start_up("--demo", "--port", "0", "--simulator-port", "0").wait_for_line("Stop:")
-
+def test_demo_panic_from_another_shell_ends_clear_and_leaves_no_order(demo_up: tuple[Running, Path]) -> None:
     panic = subprocess.run(
         [sys.executable, str(settings.BASE_DIR / "manage.py"), "panic", "--all", "--wait", "--json"],
-        env=environment(PANICBOARD_VAR=str(tmp_path)),
+        env=environment(PANICBOARD_VAR=str(demo_up[1])),
         capture_output=True,
         text=True,
         check=False,
     )
 
     assert panic.returncode == 0, panic.stdout + panic.stderr
+    report = json.loads(panic.stdout)
+    assert {sweep["state"] for sweep in report["sweeps"]} == {"CLEAR"}
+    with closing(sqlite3.connect(demo_up[1] / "panicboard.sqlite3")) as database:
+        [simulator] = database.execute("SELECT DISTINCT base_url FROM panicboard_venue").fetchone()
+    book = requests.get(f"{simulator}/simulator/book", params={"open": "1"}, timeout=10).json()
+    assert book == {"count": 0, "orders": []}
+
+
+def test_demo_keeps_simulated_keys_out_of_terminal_and_logs(demo_up: tuple[Running, Path]) -> None:
+    up, var = demo_up
+    logs = {path.name: path.read_text() for path in (var / "log").iterdir()}
+    announced = new_account("kestrel-mm", "binance-usdm", "hmac")
+
+    assert "worker-panic-1.log" in logs
+    everything = "\n".join([*up.lines, *logs.values()])
+    assert announced.secret not in everything
+    assert announced.api_key not in everything
