@@ -133,10 +133,10 @@ def _error(reply: http.Reply, what: str) -> VenueError:
     text = _said(reply)
     said = f"{what}: HTTP {reply.status} {text}".rstrip()
     status = reply.status
-    if status == 429:
+    if status in (418, 429):  # 418, a ban, is not in the venue's table; insisting on it is never right
         header = reply.headers.get("Retry-After", "")
         wait_ms = max(1000, int(header) * 1000) if header.isdigit() else RETRY_AFTER_MS
-        return RateLimited(said, retry_after_ms=wait_ms, status=status, text=text)
+        return RateLimited(said, retry_after_ms=wait_ms, banned=status == 418, status=status, text=text)
     if status == 403 and reply.json is None:
         # A firewall in front of the venue answers; insisting makes it worse.
         return RateLimited(said, retry_after_ms=RETRY_AFTER_MS, banned=True, status=status, text=text)
