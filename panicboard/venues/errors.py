@@ -7,14 +7,19 @@ the signature.
 """
 
 
+def one_line(text: str) -> str:
+    """Words from outside as one line of printable characters: PostgreSQL takes no text that holds a NUL."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+
+
 class VenueError(Exception):
     """A venue call failed. `status` is the HTTP status, `code` and `text` are the venue's own."""
 
     def __init__(self, message: str, *, status: int | None = None, code: str = "", text: str = "") -> None:
-        super().__init__(message)
+        super().__init__(one_line(message))
         self.status = status
-        self.code = code
-        self.text = text
+        self.code = one_line(code)
+        self.text = one_line(text)
 
 
 class VenueRejected(VenueError):
