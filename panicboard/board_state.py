@@ -16,6 +16,7 @@ from django.db.models import Count, F, Min, Q
 from panicboard import readiness
 from panicboard.models import Account, Countdown, Desk, Panic, Reading, Sweep, SweptOrder, Venue
 from panicboard.readiness import Readiness, SystemReadiness
+from panicboard.tallies import Tally, open_condition
 from panicboard.venues import VENUES
 
 #: How many rows a desk shows at least; its other quiet accounts fold into one line.
@@ -42,21 +43,6 @@ class State(IntEnum):
     @property
     def word(self) -> str:
         return "normal" if self is State.NORMAL else self.name.replace("_", " ")
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """How many orders a panic or sweep follows, and how many of them count as open."""
-
-    total: int = 0
-    still_open: int = 0
-
-    @property
-    def gone(self) -> int:
-        return self.total - self.still_open
-
-    def __add__(self, other: "Tally") -> "Tally":
-        return Tally(self.total + other.total, self.still_open + other.still_open)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,23 +233,6 @@ def read(now: datetime, system: SystemReadiness | None = None) -> Board:
         system=system or readiness.of_system(),
         environments=frozenset(account.venue.environment for account in accounts),
     )
-
-
-def open_condition(prefix: str = "") -> Q:
-    """Which swept orders count as open.
-
-    An order that the venue no longer knows is not counted once its sweep is clear: the venue's own
-    lists were read back without it. It stays UNKNOWN, and is shown as such.
-    """
-    gone = Q(**{f"{prefix}outcome__in": SweptOrder.GONE})
-    settled = Q(
-        **{
-            f"{prefix}outcome": SweptOrder.Outcome.UNKNOWN,
-            f"{prefix}vanished": True,
-            f"{prefix}sweep__state": Sweep.State.CLEAR,
-        }
-    )
-    return ~gone & ~settled
 
 
 def fold(rows: Sequence[AccountRow]) -> frozenset[int]:

@@ -13,7 +13,7 @@ from django.http import QueryDict
 from django.template.loader import render_to_string
 from django.utils.safestring import mark_safe
 
-from panicboard import board_state, panic_state, readiness
+from panicboard import board_state, order_table, panic_state, readiness
 from panicboard.board_state import Board, DeskRow
 from panicboard.models import Panic, Sweep
 from panicboard.panic_state import PanicPage
@@ -165,7 +165,8 @@ def _desk_parts(desk: DeskRow) -> Iterator[Part]:
 
 def _panic_parts(page: PanicPage) -> Iterator[Part]:
     yield "head", "panic_head", (page.head, page.curve), {"head": page.head, "panic": page}
-    yield "tally", "tally", (page.open, page.gone, page.head.settled_unknown), {"panic": page}
+    tally = (page.open, page.gone, page.head.settled_unknown, page.head.is_known)
+    yield "tally", "tally", tally, {"panic": page}
     for row in page.sweeps:
         yield f"sweep-{row.pk}", "sweep_row", row, {"row": row}
     yield "next", "panic_next", page.next, {"next": page.next}
@@ -176,7 +177,7 @@ def _panic_parts(page: PanicPage) -> Iterator[Part]:
 
 def _order_parts(topic: Topic) -> Iterator[Part]:
     try:
-        table = panic_state.orders(topic.pk, full=topic.full)
+        table = order_table.read(topic.pk, full=topic.full)
     except Sweep.DoesNotExist:
         return
     yield f"orders-{topic.pk}", "orders", table, {"table": table}

@@ -6,8 +6,8 @@ from datetime import datetime
 
 from django.db.models import Count
 
-from panicboard.board_state import Tally, open_condition
 from panicboard.models import Panic, Sweep, SweptOrder
+from panicboard.tallies import Tally, open_condition
 
 
 @dataclass(frozen=True, slots=True)

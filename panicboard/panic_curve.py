@@ -43,7 +43,7 @@ class Curve:
 
 
 def draw(
-    changes: Iterable[Change], *, until_ms: float, still_open: int, over: bool, first_clear_ms: float | None
+    changes: Iterable[Change], *, until_ms: float, left: str, over: bool, first_clear_ms: float | None
 ) -> Curve:
     """Lay out the curve from the press to `until_ms`; at most one step a pixel."""
     steps = _steps(changes, until_ms)
@@ -70,11 +70,11 @@ def draw(
         ticks=tuple(
             Tick(x(axis_ms * part / TICKS), _seconds(axis_ms * part / TICKS)) for part in range(TICKS + 1)
         ),
-        now=_mark(x(until_ms), f"{still_open} left" if over else f"{still_open} now"),
+        now=_mark(x(until_ms), f"{left} left" if over else f"{left} now"),
         first_clear=None
         if first_clear_ms is None
         else _mark(x(first_clear_ms), f"first account clear +{first_clear_ms:,.0f} ms"),
-        label=f"Open orders over time: {most} at most, {still_open} after {until_ms / 1000:.1f} s",
+        label=f"Open orders over time: {most} at most, {left} open after {until_ms / 1000:.1f} s",
     )
 
 

@@ -9,13 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 
-from django.db.models import Case, Count, DateTimeField, F, IntegerField, Q, Value, When
+from django.db.models import Case, Count, DateTimeField, F, Q, Value, When
 
-from panicboard.board_state import Tally, open_condition
 from panicboard.models import Account, AuditEntry, Panic, Sweep, SweptOrder
+from panicboard.order_table import GONE_OUTCOMES, OPEN_OUTCOMES
 from panicboard.panic_curve import Change, Curve, draw
+from panicboard.tallies import Tally, open_condition
 
 Outcome = SweptOrder.Outcome
 
@@ -30,11 +30,6 @@ SWEEP_ORDER = (
     Sweep.State.HANDED_OVER,
     Sweep.State.CLEAR,
 )
-#: Orders, loudest first: those that count as open, and those that are gone.
-OPEN_OUTCOMES = (Outcome.UNKNOWN, Outcome.STILL_OPEN, Outcome.REJECTED, Outcome.ACKED, Outcome.SENT)
-GONE_OUTCOMES = (Outcome.FILLED, Outcome.EXPIRED, Outcome.CANCELLED)
-#: How many order rows a table shows, folded and in full. The exported record has them all.
-SHORT_TABLE, FULL_TABLE = 100, 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +73,11 @@ class SweepRow:
         return self.state in (Sweep.State.NOT_CLEAR, Sweep.State.FAILED)
 
     @property
+    def is_unlisted(self) -> bool:
+        """Neither an order nor an empty list of this account has been seen yet."""
+        return not self.tally.total and self.read_back_at is None
+
+    @property
     def gone_percent(self) -> float:
         return round(100 * self.tally.gone / self.tally.total, 1) if self.tally.total else 0.0
 
@@ -97,14 +97,19 @@ class Head:
     ended_at: datetime | None
     clear: bool
     tally: Tally
-    #: Has any order been seen, or every account been read? Before that a zero would be a false one.
-    listed: bool
+    #: Accounts of which no list was ever read and no order seen: their zero would be a false one.
+    unlisted: int
     sweeps: int
     clear_sweeps: int
     settled_unknown: int
     first_read_back_at: datetime | None
     last_read_back_at: datetime | None
     latched: int
+
+    @property
+    def is_known(self) -> bool:
+        """Whether its zero, if it is one, means anything."""
+        return self.tally.total > 0 or not self.unlisted
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,41 +171,6 @@ class PanicPage:
 
 
 @dataclass(frozen=True, slots=True)
-class OrderLine:
-    outcome: str
-    label: str
-    venue_order_id: str
-    client_order_id: str
-    list_id: str
-    family: str
-    symbol: str
-    side: str
-    order_type: str
-    quantity: Decimal | None
-    filled: Decimal | None
-    protective: bool
-    outcome_at: datetime
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
-class OrderTable:
-    sweep_id: int
-    account: str
-    pressed_at: datetime
-    full: bool
-    lines: tuple[OrderLine, ...]
-    total: int
-    cancelled: int
-    clear_at: datetime | None
-
-    @property
-    def left_out(self) -> int:
-        """How many orders have no row here, besides the cancelled ones that are folded."""
-        return self.total - len(self.lines) - (0 if self.full else self.cancelled)
-
-
-@dataclass(frozen=True, slots=True)
 class _Counted:
     """How many orders of one sweep have one outcome."""
 
@@ -238,30 +208,6 @@ def read(panic_id: int, now: datetime) -> PanicPage:
     )
 
 
-def orders(sweep_id: int, *, full: bool) -> OrderTable:
-    """Read the orders of one sweep, loudest first; cancelled ones only in full. Raises Sweep.DoesNotExist."""
-    sweep = Sweep.objects.select_related("panic", "account").get(pk=sweep_id)
-    totals: dict[str, int] = dict(sweep.orders.values_list("outcome").annotate(Count("pk")).order_by())
-    wanted = sweep.orders.order_by(_loudness(), "symbol", "pk")
-    if not full:
-        wanted = wanted.exclude(outcome=Outcome.CANCELLED)
-    return OrderTable(
-        sweep_id=sweep.pk,
-        account=sweep.account.name,
-        pressed_at=sweep.panic.pressed_at,
-        full=full,
-        lines=tuple(_order_line(row) for row in wanted[: FULL_TABLE if full else SHORT_TABLE]),
-        total=sum(totals.values()),
-        cancelled=totals.get(Outcome.CANCELLED, 0),
-        clear_at=sweep.clear_at,
-    )
-
-
-def _loudness() -> Case:
-    ranked = enumerate(OPEN_OUTCOMES + GONE_OUTCOMES)
-    return Case(*(When(outcome=one, then=Value(rank)) for rank, one in ranked), output_field=IntegerField())
-
-
 def _counted(panic: Panic) -> dict[int, list[_Counted]]:
     rows = (
         SweptOrder.objects.filter(sweep__panic=panic)
@@ -297,7 +243,7 @@ def _sweep_row(
         unknown=sum(one.total for one in counts if one.outcome == Outcome.UNKNOWN),
         first_request_at=sweep.first_request_at,
         acked_at=sweep.acked_at,
-        read_back_at=sweep.read_back_at,
+        read_back_at=sweep.read_back_at or sweep.full_empty_at,
         ended_at=_ended_at(sweep, entries),
         due_at=sweep.due_at,
         handed_over_to=sweep.handed_over_to_id,
@@ -330,7 +276,7 @@ def _head(panic: Panic, rows: Sequence[SweepRow], counts: Sequence[_Counted], la
         ended_at=max(ended, default=panic.pressed_at) if over else None,
         clear=bool(rows) and all(row.is_clear for row in rows),
         tally=Tally(total, sum(one.still_open for one in counts)),
-        listed=total > 0 or over,
+        unlisted=sum(row.is_unlisted for row in rows),
         sweeps=len(rows),
         clear_sweeps=sum(row.is_clear for row in rows),
         settled_unknown=sum(one.total - one.still_open for one in counts if one.outcome == Outcome.UNKNOWN),
@@ -373,7 +319,7 @@ def _curve(panic: Panic, rows: Sequence[SweepRow], head: Head, now: datetime) ->
     return draw(
         changes,
         until_ms=max(1.0, _ms(panic, until)),
-        still_open=head.tally.still_open,
+        left=str(head.tally.still_open) if head.is_known else "?",
         over=head.ended_at is not None,
         first_clear_ms=_ms(panic, min(cleared)) if cleared and len(rows) > 1 else None,
     )
@@ -448,23 +394,4 @@ def _audit_line(entry: AuditEntry) -> AuditLine:
         action=entry.action,
         account=entry.account.name if entry.account else "",
         detail=entry.detail,
-    )
-
-
-def _order_line(row: SweptOrder) -> OrderLine:
-    return OrderLine(
-        outcome=row.outcome,
-        label=row.get_outcome_display(),
-        venue_order_id=row.venue_order_id,
-        client_order_id=row.client_order_id,
-        list_id=row.list_id,
-        family=row.family,
-        symbol=row.symbol,
-        side=row.side,
-        order_type=row.order_type,
-        quantity=row.quantity,
-        filled=row.filled,
-        protective=row.protective,
-        outcome_at=row.outcome_at,
-        note=row.note,
     )

@@ -7,9 +7,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from panicboard import board_state
-from panicboard.board_state import Board, State, Tally
+from panicboard.board_state import Board, State
 from panicboard.models import Countdown, Panic, Sweep, SweptOrder
 from panicboard.readiness import SystemReadiness
+from panicboard.tallies import Tally
 from tests.pages import (
     PRESSED_AT,
     after,

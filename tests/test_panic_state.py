@@ -7,11 +7,11 @@ from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from panicboard import panic_state
-from panicboard.board_state import Tally
+from panicboard import order_table, panic_state
 from panicboard.models import AuditEntry, Panic, Sweep, SweptOrder
 from panicboard.panic_curve import Change, draw
 from panicboard.panic_state import PanicPage
+from panicboard.tallies import Tally
 from tests.factories import make_desk
 from tests.pages import after, latch, make_account, make_orders, make_panic, make_sweep
 
@@ -64,14 +64,16 @@ def test_head_of_a_panic_that_ended_unproven_is_never_clear(state: str) -> None:
     assert (head.clear, head.ended_at, head.clear_sweeps) == (False, after(9000), 1)
 
 
-def test_head_says_nothing_is_listed_until_an_order_was_seen() -> None:
+def test_head_counts_the_accounts_of_which_nothing_was_seen_yet() -> None:
     panic = make_panic()
-    sweep = make_sweep(panic, make_account())
+    make_sweep(panic, make_account("silent"), State.FAILED)
+    make_sweep(panic, make_account("empty"), State.READING_BACK, read_back_at=after(600))
+    make_orders(make_sweep(panic, make_account("seen")), Outcome.SENT)
 
-    before = read(panic).head.listed
-    make_orders(sweep, Outcome.SENT)
+    page = read(panic)
 
-    assert (before, read(panic).head.listed) == (False, True)
+    assert page.head.unlisted == 1
+    assert [row.account for row in page.sweeps if row.is_unlisted] == ["silent"]
 
 
 def test_an_order_that_vanished_from_a_clear_account_is_shown_and_not_counted_open() -> None:
@@ -165,7 +167,7 @@ def test_orders_are_loudest_first_with_the_cancelled_folded() -> None:
         make_orders(sweep, outcome)
     make_orders(sweep, Outcome.CANCELLED, 4)
 
-    table = panic_state.orders(sweep.pk, full=False)
+    table = order_table.read(sweep.pk, full=False)
 
     assert [line.label for line in table.lines] == [
         "UNKNOWN",
@@ -183,19 +185,19 @@ def test_orders_in_full_hold_the_cancelled_ones_too() -> None:
     sweep = make_sweep(make_panic(), make_account(), State.CLEAR)
     orders = make_orders(sweep, Outcome.CANCELLED, 3)
 
-    table = panic_state.orders(sweep.pk, full=True)
+    table = order_table.read(sweep.pk, full=True)
 
     assert [line.venue_order_id for line in table.lines] == [order.venue_order_id for order in orders]
     assert table.left_out == 0
 
 
 def test_orders_beyond_the_table_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(panic_state, "SHORT_TABLE", 2)
+    monkeypatch.setattr(order_table, "SHORT_TABLE", 2)
     sweep = make_sweep(make_panic(), make_account(), State.NOT_CLEAR)
     make_orders(sweep, Outcome.STILL_OPEN, 5)
     make_orders(sweep, Outcome.CANCELLED, 4)
 
-    table = panic_state.orders(sweep.pk, full=False)
+    table = order_table.read(sweep.pk, full=False)
 
     assert (len(table.lines), table.left_out) == (2, 3)
 
@@ -224,7 +226,7 @@ def test_the_curve_falls_with_every_order_that_goes() -> None:
 def test_the_curve_never_has_more_steps_than_pixels() -> None:
     changes = [Change(number / 10, -1) for number in range(10_000)]
 
-    curve = draw([Change(0, 10_000), *changes], until_ms=1000, still_open=0, over=True, first_clear_ms=None)
+    curve = draw([Change(0, 10_000), *changes], until_ms=1000, left="0", over=True, first_clear_ms=None)
 
     assert curve.line.count("V") <= 427
     assert curve.now.label == "0 left"

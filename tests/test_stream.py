@@ -26,9 +26,9 @@ from django.test import AsyncClient, Client
 from django.utils import timezone
 
 from panicboard import processes, stream
+from panicboard.broadcaster import Broadcaster, Viewer
 from panicboard.fragments import Fragments, Renderer, Topic, topics_of
 from panicboard.models import Sweep, SweptOrder
-from panicboard.stream import Broadcaster, Viewer
 from tests.pages import make_account, make_orders, make_panic, make_reading, make_sweep, make_user
 from tests.product import Product
 

@@ -363,6 +363,19 @@ def test_panic_page_says_no_open_orders_only_when_every_sweep_is_clear(browser: 
     assert "http-equiv" not in clear
 
 
+def test_no_page_shows_a_zero_for_an_account_that_was_never_listed(browser: Client) -> None:
+    account = make_account()
+    make_reading(account, 71)
+    panic = make_panic(account, state=State.FAILED)
+
+    panic_page, board = text(browser.get(f"/panics/{panic.pk}/")), text(browser.get("/"))
+
+    assert '<b class="v">?</b> not listed yet' in panic_page
+    assert '<b class="crit">1 not listed yet</b>' in panic_page
+    assert "orders not listed yet</a>" in board
+    assert "0 of 0" not in panic_page + board
+
+
 def test_panic_page_opens_the_orders_that_are_asked_for(browser: Client) -> None:
     panic = make_panic()
     for name in ("one", "two"):
@@ -595,13 +608,19 @@ def test_the_policy_is_on_every_reply(browser: Client) -> None:
     assert browser.get("/admin/")["Content-Security-Policy"] == POLICY
 
 
-def test_each_fragment_has_its_place_on_the_page_and_holds_no_stop(browser: Client) -> None:
+@pytest.mark.parametrize("group", ["risk managers", "viewers"])
+@pytest.mark.parametrize("latched", [True, False])
+def test_each_fragment_has_its_place_on_the_page_and_holds_no_stop(
+    client: Client, group: str, latched: bool
+) -> None:
+    client.force_login(make_user(group=group))
     account = make_account()
     make_reading(account, 2)
     panic = make_panic()
     sweep = make_sweep(panic, account, State.NOT_CLEAR)
     make_orders(sweep, Outcome.UNKNOWN)
-    latch(panic, account)
+    if latched:
+        latch(panic, account)
     places = {
         "/": [Topic("board")],
         f"/panics/{panic.pk}/": [Topic("panic", panic.pk), Topic("orders", sweep.pk)],
@@ -612,7 +631,7 @@ def test_each_fragment_has_its_place_on_the_page_and_holds_no_stop(browser: Clie
         read = Renderer().read(topics, timezone.now())
         fragments = "".join(html for topic in read.values() for html in topic.values())
         swapped = re.findall(r'id="([^"]+)" hx-swap-oob="true"', fragments)
-        assert set(swapped) <= set(Markup(text(browser.get(path))).ids)
+        assert set(swapped) <= set(Markup(text(client.get(path))).ids)
         assert re.search(r"<form|<button|data-hold|stopcell|csrf", fragments) is None
 
 

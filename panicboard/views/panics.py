@@ -9,11 +9,12 @@ from django.utils.timezone import now as utc_now
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from panicboard import panic_state, panics, record
+from panicboard import order_table, panic_state, panics, record
 from panicboard.forms import ReasonForm, ReleaseForm
 from panicboard.fragments import MOST_OPEN
 from panicboard.models import Panic
-from panicboard.panic_state import OrderTable, PanicPage, SweepRow
+from panicboard.order_table import OrderTable
+from panicboard.panic_state import PanicPage, SweepRow
 from panicboard.views.replies import go
 
 
@@ -104,7 +105,7 @@ def _sweeps(
     return [
         (
             row,
-            panic_state.orders(row.pk, full=everything or str(row.pk) in full)
+            order_table.read(row.pk, full=everything or str(row.pk) in full)
             if everything or row.pk in shown
             else None,
         )

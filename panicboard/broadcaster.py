@@ -1,0 +1,191 @@
+"""The broadcaster: one thread a web process reads state, renders it once, and hands it to every viewer.
+
+State, not an event log: each viewer gets the whole state first and then what changed, so nothing depends
+on what was missed. No viewer waits for another, and trouble with the database ends no stream.
+"""
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+
+from django.db import DatabaseError, close_old_connections, connections
+from django.utils import timezone
+
+from panicboard.fragments import Fragments, Renderer, Topic
+
+logger = logging.getLogger(__name__)
+
+#: Seconds between two readings: while anything runs, and otherwise.
+BUSY_S, QUIET_S = 0.1, 1.0
+CLOSE_CONNECTIONS_S = 30.0
+#: For this long the notice line tells of trouble that is over.
+TELL_OF_TROUBLE = timedelta(seconds=30)
+
+
+class Viewer:
+    """One open stream, and the latest of each fragment that it has not sent yet.
+
+    However slowly it is read, it holds each fragment once, and nobody waits for it.
+    """
+
+    def __init__(self, topics: frozenset[Topic]) -> None:
+        self.topics = topics
+        self.ended = False
+        self._loop = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
+        self._lock = threading.Lock()
+        self._pending: Fragments = {}
+
+    def put(self, fragments: Fragments) -> None:
+        """Leave fragments to be sent; older ones of the same name are replaced. From any thread."""
+        with self._lock:
+            self._pending.update(fragments)
+        self._call(self._wake.set)
+
+    def end(self) -> None:
+        """Have the stream end itself. From any thread."""
+        self.ended = True
+        self._call(self._wake.set)
+
+    def take(self) -> Fragments:
+        with self._lock:
+            pending, self._pending = self._pending, {}
+        return pending
+
+    async def wait(self, seconds: float) -> None:
+        """Wait until there is something to send, at most so long."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), max(0.0, seconds))
+        self._wake.clear()
+
+    def _call(self, act: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # its loop has ended, and the viewer with it
+            self._loop.call_soon_threadsafe(act)
+
+
+class Broadcaster:
+    """Reads, renders and hands out, in a thread that lives while there is a viewer."""
+
+    def __init__(self, renderer: Callable[[], Renderer] = Renderer) -> None:
+        self._renderer = renderer
+        self._lock = threading.Lock()
+        self._viewers: set[Viewer] = set()
+        self._fresh: set[Viewer] = set()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._read_at: datetime | None = None
+        self._trouble = ""
+        self._trouble_from: datetime | None = None
+        self._trouble_until: datetime | None = None
+
+    @property
+    def is_running(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def join(self, topics: frozenset[Topic]) -> Viewer:
+        """Open a viewer: it gets the whole state first, at once."""
+        viewer = Viewer(topics)
+        with self._lock:
+            self._viewers.add(viewer)
+            self._fresh.add(viewer)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="broadcaster", daemon=True)
+                self._thread.start()
+        self._wake.set()
+        return viewer
+
+    def leave(self, viewer: Viewer) -> None:
+        with self._lock:
+            self._viewers.discard(viewer)
+            self._fresh.discard(viewer)
+        self._wake.set()
+
+    def end_all(self) -> None:
+        """Have every stream end: the process is about to."""
+        with self._lock:
+            viewers = list(self._viewers)
+        for viewer in viewers:
+            viewer.end()
+
+    def tick(self) -> dict[str, str | None]:
+        """What each tick says: the server's time, when the state was last read, and what is wrong."""
+        read_at = self._read_at
+        return {
+            "now": timezone.now().isoformat(),
+            "read": read_at.isoformat() if read_at else None,
+            "trouble": self._trouble,
+        }
+
+    def _run(self) -> None:
+        renderer, shown = self._renderer(), dict[Topic, Fragments]()
+        connections_closed_at = time.monotonic()
+        while True:
+            with self._lock:
+                if not self._viewers:
+                    self._thread = None
+                    break
+                viewers, fresh = list(self._viewers), set(self._fresh)
+                self._fresh.clear()
+            self._wake.clear()
+            started = time.monotonic()
+            try:
+                shown = self._show(renderer, viewers, fresh, shown)
+            except Exception as exc:  # the thread's edge: whatever it was, the streams go on and say so
+                self._fail(exc, fresh)
+            if time.monotonic() - connections_closed_at > CLOSE_CONNECTIONS_S or self._trouble:
+                close_old_connections()
+                connections_closed_at = time.monotonic()
+            took_s = time.monotonic() - started
+            # Never more than half of the time, however much there is to read.
+            self._wake.wait(max(took_s, (BUSY_S if renderer.running else QUIET_S) - took_s))
+        connections.close_all()
+
+    def _show(
+        self, renderer: Renderer, viewers: Iterable[Viewer], fresh: set[Viewer], shown: dict[Topic, Fragments]
+    ) -> dict[Topic, Fragments]:
+        """Read once, and give every viewer what it has not seen of its topics."""
+        now = timezone.now()
+        topics = {topic for viewer in viewers for topic in viewer.topics}
+        current = renderer.read(topics, now, self._past_trouble(now))
+        changed = {
+            topic: {name: html for name, html in fragments.items() if shown.get(topic, {}).get(name) != html}
+            for topic, fragments in current.items()
+        }
+        for viewer in viewers:
+            source = current if viewer in fresh else changed
+            news = {name: html for topic in viewer.topics for name, html in source[topic].items()}
+            if news:
+                viewer.put(news)
+        self._read_at = now
+        if self._trouble:
+            self._trouble, self._trouble_until = "", now
+        return current
+
+    def _fail(self, exc: Exception, fresh: set[Viewer]) -> None:
+        if not self._trouble:
+            logger.exception("the board could not be read")
+            self._trouble_from = timezone.now()
+        what = (
+            "the database does not answer" if isinstance(exc, DatabaseError) else "the board cannot be drawn"
+        )
+        self._trouble = f"{what} ({type(exc).__name__})"
+        with self._lock:
+            self._fresh |= fresh & self._viewers
+
+    def _past_trouble(self, now: datetime) -> str:
+        if not self._trouble_from:
+            return ""
+        until = now if self._trouble else self._trouble_until
+        if until is None or now - until > TELL_OF_TROUBLE:
+            return ""
+        return (
+            f"nothing could be read from {self._trouble_from:%H:%M:%S} to {until:%H:%M:%S}; "
+            "what is shown now was read after that"
+        )
+
+
+broadcaster = Broadcaster()
