@@ -28,6 +28,7 @@ from django.utils import timezone
 from panicboard import processes, stream
 from panicboard.broadcaster import Broadcaster, Viewer
 from panicboard.fragments import Fragments, Renderer, Topic, topics_of
+from panicboard.middleware import POLICY
 from panicboard.models import Sweep, SweptOrder
 from tests.pages import make_account, make_orders, make_panic, make_reading, make_sweep, make_user
 from tests.product import Product
@@ -332,6 +333,7 @@ def test_stream_starts_with_the_whole_state_of_its_page(cookies: dict[str, str])
 
     assert seen == expected
     assert response["Content-Type"] == "text/event-stream"
+    assert response["Content-Security-Policy"] == POLICY
     assert (response["Cache-Control"], response["X-Accel-Buffering"]) == ("no-store", "no")
 
 

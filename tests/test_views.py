@@ -483,7 +483,7 @@ def test_keep_sweeping_makes_unfinished_sweeps_due(browser: Client) -> None:
 
     sweep.refresh_from_db()
     assert sweep.due_at <= timezone.now()
-    assert "1 unfinished sweep go on now." in page
+    assert "Sweeping on at once: 1 account not clear." in page
 
 
 def test_record_holds_every_order_and_who_did_what_and_no_secret(browser: Client) -> None:

@@ -30,7 +30,7 @@ def sweep_now(request: HttpRequest, pk: int) -> HttpResponse:
     """Have the unfinished sweeps go on at once."""
     found = get_object_or_404(Panic, pk=pk)
     count = panics.sweep_now(found)
-    messages.info(request, f"{count} unfinished sweep{'' if count == 1 else 's'} go on now.")
+    messages.info(request, f"Sweeping on at once: {count} account{'' if count == 1 else 's'} not clear.")
     return go(request, found.get_absolute_url())
 
 
