@@ -59,13 +59,16 @@ def valkey() -> Iterator[Path]:
     from django.conf import settings
 
     from panicboard import embedded_redis, processes
+    from panicboard.supervisor import Guard
 
-    server = subprocess.Popen(processes.valkey().argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    guard = Guard()
+    quiet = subprocess.DEVNULL
+    server = subprocess.Popen(processes.valkey().argv, stdout=quiet, stderr=quiet, process_group=guard.group)
     while not embedded_redis.answers(settings.EMBEDDED_SOCKET):
         assert server.poll() is None, "the embedded Valkey ended at its start"
         time.sleep(0.01)
     yield settings.EMBEDDED_SOCKET
-    server.terminate()
+    guard.kill()
     server.wait()
 
 

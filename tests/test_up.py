@@ -28,6 +28,8 @@ def start_up(tmp_path: Path) -> Iterator[Start]:
     """Start `manage.py up` with these options; it ends with the test."""
     with Product({"PANICBOARD_VAR": str(tmp_path)}) as product:
         yield lambda *options: product.start(Process("up", [*up_argv(), *options]))
+        for up in product.running:
+            up.stop()
 
 
 @pytest.fixture
@@ -135,6 +137,7 @@ def demo_up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running,
         up = product.start(Process("up", [*up_argv(), "--demo", "--port", "0", "--simulator-port", "0"]))
         up.wait_for_line("Stop:")
         yield up, var
+        up.stop()
 
 
 def test_demo_prints_where_and_how_to_log_in(demo_up: tuple[Running, Path]) -> None:
