@@ -1,0 +1,145 @@
+"""The running product with its demo, and a real browser in front of it.
+
+Without Chromium these tests are skipped, and say so; where PANICBOARD_BROWSER_TESTS=required they fail.
+"""
+
+import json
+import os
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import requests
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PASSWORD = "panic-demo"
+WAIT_S = 90
+
+
+class Firm:
+    """One `manage.py up --demo` with its own files, and what its simulated venues hold."""
+
+    def __init__(self, var: Path) -> None:
+        self._var = var
+        environment = {**os.environ, "PANICBOARD_VAR": str(var)}
+        argv = [
+            sys.executable,
+            str(ROOT / "manage.py"),
+            "up",
+            "--demo",
+            "--port",
+            "0",
+            "--simulator-port",
+            "0",
+        ]
+        self._process = subprocess.Popen(
+            argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self.url = ""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if found := re.search(r"http://127\.0\.0\.1:\d+", line):
+                self.url = found.group()
+            if "Stop:" in line:
+                break
+        assert self.url, "the demo did not come up"
+        self._venue = self._one("SELECT base_url FROM panicboard_venue")
+        self._wait(lambda: self._one("SELECT COUNT(*) FROM panicboard_reading WHERE read_at IS NULL") == 0)
+        self.orders = self.open_orders()
+        self.accounts = self._one("SELECT COUNT(*) FROM panicboard_account")
+
+    def open_orders(self) -> int:
+        """How many orders the venues hold, by their own books."""
+        reply = requests.get(f"{self._venue}/simulator/book", params={"open": "1"}, timeout=30)
+        return len(reply.json()["orders"])
+
+    def wait_until_clear(self) -> None:
+        self._wait(lambda: self._one("SELECT COUNT(*) FROM panicboard_sweep WHERE state != 'clear'") == 0)
+
+    def wait_until_released(self) -> None:
+        self._wait(
+            lambda: self._one("SELECT COUNT(*) FROM panicboard_account WHERE latched_at IS NOT NULL") == 0
+        )
+
+    def stop(self) -> None:
+        self._process.send_signal(signal.SIGINT)
+        self._process.communicate(timeout=30)
+
+    def _one(self, query: str):  # type: ignore[no-untyped-def]
+        with closing(sqlite3.connect(f"file:{self._var}/panicboard.sqlite3?mode=ro", uri=True)) as database:
+            return database.execute(query).fetchone()[0]
+
+    def _wait(self, happened: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + WAIT_S
+        while not happened():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium, headless."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
+        if os.environ.get("PANICBOARD_BROWSER_TESTS") == "required":
+            pytest.fail("Chromium is not installed, and PANICBOARD_BROWSER_TESTS says that it must be")
+        pytest.skip("no Chromium on this machine: the browser tests are left out")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def firm(tmp_path: Path) -> Iterator[Firm]:
+    """The product with its demo: every account read, nothing pressed."""
+    firm = Firm(tmp_path / "var")
+    yield firm
+    firm.stop()
+
+
+@pytest.fixture
+def signed_in(chromium: Browser, firm: Firm) -> Iterator[Callable[..., Page]]:
+    """Open a page on which a risk manager is signed in; options are those of a browser context."""
+    contexts = []
+
+    def open_page(**options: object) -> Page:
+        context = chromium.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(f"{firm.url}/login/")
+        page.locator("input[name=username]").fill("risk.desk1")
+        page.locator("input[name=password]").fill(PASSWORD)
+        page.locator("input[name=password]").press("Enter")
+        page.wait_for_url(f"{firm.url}/")
+        return page
+
+    errors: list[str] = []
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert errors == [], json.dumps(errors)
+
+
+@pytest.fixture
+def page(signed_in: Callable[..., Page]) -> Page:
+    return signed_in()

@@ -1,0 +1,70 @@
+"""A person at the board, in a real browser against the running product: press, watch, release."""
+
+import re
+from collections.abc import Callable
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Firm
+
+HOLD_MS = 1300  # the global stop wants 1,000
+
+
+def hold_stop(page: Page, ms: int) -> None:
+    page.locator("#stop button.press").hover()
+    page.mouse.down()
+    page.wait_for_timeout(ms)
+    page.mouse.up()
+
+
+def test_held_press_takes_every_order_to_its_outcome_without_a_reload(page: Page, firm: Firm) -> None:
+    page.goto(firm.url)
+    expect(page.locator("#stop-scope")).to_contain_text(f"{firm.orders} orders")
+    loads: list[str] = []
+
+    hold_stop(page, HOLD_MS)
+
+    page.wait_for_url(re.compile(r"/panics/\d+/$"))
+    page.on("load", lambda _: loads.append(page.url))
+    expect(page.locator("h1.big")).to_have_text(f"0 of {firm.orders} still open", timeout=60_000)
+    expect(page.locator(".sweeps .chip.proof", has_text="CLEAR")).to_have_count(firm.accounts, timeout=60_000)
+    assert loads == []
+    assert firm.open_orders() == 0
+
+
+def test_stop_let_go_early_sends_nothing(page: Page, firm: Firm) -> None:
+    page.goto(firm.url)
+
+    hold_stop(page, 300)
+
+    expect(page.locator("#stop .say")).to_have_text("NOT SENT")
+    assert page.url.rstrip("/") == firm.url
+    assert firm.open_orders() == firm.orders
+
+
+def test_press_works_without_javascript_in_two_steps(signed_in: Callable[..., Page], firm: Firm) -> None:
+    page = signed_in(java_script_enabled=False)
+    page.locator("#stop button.press").click()
+
+    page.locator("main button", has_text="Arm").click()
+    page.locator("main button", has_text="CONFIRM").click()
+
+    page.wait_for_url(re.compile(r"/panics/\d+/$"))
+    firm.wait_until_clear()
+    page.reload()
+    expect(page.locator("h1.big")).to_have_text(f"0 of {firm.orders} still open")
+
+
+def test_release_needs_a_reason_and_then_lets_go(page: Page, firm: Firm) -> None:
+    page.goto(firm.url)
+    hold_stop(page, HOLD_MS)
+    page.wait_for_url(re.compile(r"/panics/\d+/$"))
+    firm.wait_until_clear()
+    page.locator("details.guard summary").click()
+
+    page.locator("textarea[name=reason]").last.fill("checked with the desk and the venue")
+    page.locator("input[name=seen]").check()
+    page.locator("details.guard button[type=submit], details.guard button").last.click()
+
+    expect(page.locator("#summary")).to_contain_text("latched")
+    firm.wait_until_released()
