@@ -236,6 +236,11 @@ class AccountBudget:
             _lost_redis(exc)
             return None
 
+    def left(self, limit: Limit) -> int | None:
+        """How much of the pool is left for everybody now; None while Redis does not answer."""
+        used = self.used(limit)
+        return None if used is None else max(0, self.amount(limit) - used)
+
     def amount(self, limit: Limit) -> int:
         """The limit as it is for this account: the venue's published one, or what the venue row says."""
         return self._override if self._override and limit.per == "address" else limit.amount

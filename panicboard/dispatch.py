@@ -4,6 +4,7 @@ The queue has 300 ms. After that the same sweeps run on threads of the process t
 keep a sweep that was queued after all from running twice.
 """
 
+import contextlib
 import logging
 import threading
 from collections.abc import Sequence
@@ -23,6 +24,9 @@ logger = logging.getLogger(__name__)
 QUEUE_TIMEOUT_S = 0.3
 _stopping = threading.Event()
 _DIRECT = ThreadPoolExecutor(max_workers=64, thread_name_prefix="direct")
+#: The sweeps that this process runs itself, waiting ones among them.
+_here: set[int] = set()
+_here_changed = threading.Condition()
 
 
 def queue(task_name: str, ids: Sequence[int], *, expires_s: float | None = None) -> int:
@@ -43,7 +47,7 @@ def sweeps(sweep_ids: Sequence[int]) -> bool:
     """Have these sweeps run. Returns whether the queue took them all; the rest run directly, here."""
     taken = queue("run_sweep", sweep_ids)
     for sweep_id in sweep_ids[taken:]:
-        _DIRECT.submit(_run_directly, sweep_id)
+        _go_directly(sweep_id)
     return taken == len(sweep_ids)
 
 
@@ -51,6 +55,12 @@ def stop_direct() -> None:
     """Let direct sweeps of this process end after their present round; a keeper takes them over."""
     _stopping.set()
     _DIRECT.shutdown(wait=True, cancel_futures=True)
+
+
+def finish_direct() -> None:
+    """Wait until every sweep that fell to this process is over: what waits here would end with it."""
+    with _here_changed:
+        _here_changed.wait_for(lambda: not _here)
 
 
 def queue_answers() -> bool:
@@ -63,15 +73,38 @@ def queue_answers() -> bool:
     return True
 
 
+def _go_directly(sweep_id: int) -> None:
+    """Have this process run a sweep: once, however often it is offered."""
+    with _here_changed:
+        if sweep_id in _here:
+            return
+        _here.add(sweep_id)
+    _DIRECT.submit(_run_directly, sweep_id)
+
+
 def _run_directly(sweep_id: int) -> None:
-    """Run a sweep in this process, and again when it is due, until it is over or someone else has it."""
+    """Run a sweep in this process, and again when it is due, until it is over.
+
+    While it waits it holds no thread: many accounts that cannot be swept must not hold up one that can.
+    """
+    wait_s: float | None = None
     try:
-        while not _stopping.is_set():
-            tasks.run_sweep(sweep_id)
-            sweep = Sweep.objects.filter(pk=sweep_id).exclude(state__in=Sweep.OVER).first()
-            if sweep is None:
-                return
+        tasks.run_sweep(sweep_id)
+        sweep = Sweep.objects.filter(pk=sweep_id).exclude(state__in=Sweep.OVER).first()
+        if sweep is not None and not _stopping.is_set():
             wait_s = (sweep.due_at - timezone.now()).total_seconds()
-            _stopping.wait(min(max(wait_s, 0.05), settings.SWEEP_LEASE_S))
     finally:
         close_old_connections()
+        if wait_s is None:
+            with _here_changed:
+                _here.discard(sweep_id)
+                _here_changed.notify_all()
+    if wait_s is not None:
+        timer = threading.Timer(min(max(wait_s, 0.05), settings.SWEEP_LEASE_S), _go_on, (sweep_id,))
+        timer.daemon = True
+        timer.start()
+
+
+def _go_on(sweep_id: int) -> None:
+    with contextlib.suppress(RuntimeError):  # told to stop meanwhile: a keeper takes it over
+        _DIRECT.submit(_run_directly, sweep_id)

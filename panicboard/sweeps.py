@@ -222,7 +222,8 @@ class _Sweeper:
                 **({"state": Sweep.State.CANCELLING} if self.sweep.round == 0 else {}),
             )
             self._cancel()
-            if self._still_open(self._targets() or None):
+            targets = self._targets()
+            if self._still_open(targets or None, quick=bool(targets)):
                 return False
             self._save(
                 known_empty_at=timezone.now(),
@@ -389,9 +390,9 @@ class _Sweeper:
 
     # ---- reading back ----
 
-    def _still_open(self, symbols: set[BookSymbol] | None) -> bool:
+    def _still_open(self, symbols: set[BookSymbol] | None, *, quick: bool = False) -> bool:
         """List these symbols (None: everything), keep what is found, and say whether anything is open."""
-        listings = self.adapter.listings(symbols)
+        listings = self.adapter.listings(symbols, quick=quick)
         self.budget.prepay(self.adapter.listing_limit(), sum(listing.weight for listing in listings))
         found = self._list(listings)
         if symbols is None and self.sweep.whole_account:
@@ -478,8 +479,9 @@ class _Sweeper:
     def _trace(self) -> str:
         """Look for orders that came and were cancelled since the account was last read: nobody saw them.
 
-        For the record only, so it is paid from the share of background reads and tried once. Returns what
-        the record may lack where it does not come about, to be said behind the sweep's last word.
+        For the record only: tried once, and only where it leaves enough of the limit for every sweep of
+        this panic that is not clear yet. Returns what the record may lack where it does not come about,
+        to be said behind the sweep's last word.
         """
         if self.panic.scope == Panic.Scope.ORDERS or self.reading.read_at is None:
             return ""
@@ -489,9 +491,12 @@ class _Sweeper:
             for book in self._targets()
             if self.adapter.history_weight(book.family) is not None
         }
-        adapter = self._open(AccountBudget(self.account, Work.READ))
-        futures = [(symbol, CALLS.submit(adapter.history, family, symbol, since)) for family, symbol in books]
         missed: list[str] = []
+        if not self._may_trace(books):
+            missed, books = [symbol or "any symbol" for _, symbol in books], set()
+        futures = [
+            (symbol, CALLS.submit(self.adapter.history, family, symbol, since)) for family, symbol in books
+        ]
         for symbol, future in futures:
             try:
                 for order in future.result():
@@ -510,6 +515,17 @@ class _Sweeper:
             return ""
         symbols = ", ".join(sorted(set(missed)))
         return f"; orders placed since {since:%H:%M:%S} on {symbols} may lack from this record"
+
+    def _may_trace(self, books: set[tuple[str, str]]) -> bool:
+        limit = self.adapter.listing_limit()
+        left = self.budget.left(limit)
+        if left is None or limit.per == "key":
+            return True  # histories have a limit of their own there, or every call asks for itself
+        unfinished = Sweep.objects.exclude(state__in=Sweep.OVER).filter(
+            panic=self.panic, account__venue=self.account.venue
+        )
+        needed = unfinished.count() * readings.reading_weight(type(self.adapter))
+        return left >= needed + sum(self.adapter.history_weight(family) or 0 for family, _ in books)
 
     # ---- scope ----
 

@@ -173,7 +173,9 @@ class SweptOrder(models.Model):
     class Meta:
         ordering = ["pk"]
         constraints = [
-            models.UniqueConstraint(fields=["sweep", "family", "symbol", "venue_order_id"], name="swept_order_once")
+            models.UniqueConstraint(
+                fields=["sweep", "family", "symbol", "venue_order_id"], name="swept_order_once"
+            )
         ]
 
     def __str__(self) -> str:

@@ -119,6 +119,7 @@ class Listing:
     family: str
     symbol: str | None
     weight: int
+    quick: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,8 +265,12 @@ class VenueAdapter(ABC):
 
     @classmethod
     @abstractmethod
-    def listings(cls, symbols: Collection[BookSymbol] | None) -> list[Listing]:
-        """The calls that read back these symbols (None: every symbol), conditional books first. No call."""
+    def listings(cls, symbols: Collection[BookSymbol] | None, *, quick: bool = False) -> list[Listing]:
+        """The calls that read back these symbols (None: every symbol), conditional books first. No call.
+
+        `quick` is for a first look that a full reading follows: a venue whose lists go back in time by
+        dear calls then looks at the newest orders only.
+        """
 
     @abstractmethod
     def sync_clock(self) -> int:

@@ -121,7 +121,7 @@ class BinanceOptions(VenueAdapter):
         return super().covers(call, book)
 
     @classmethod
-    def listings(cls, symbols: Collection[BookSymbol] | None) -> list[Listing]:
+    def listings(cls, symbols: Collection[BookSymbol] | None, *, quick: bool = False) -> list[Listing]:
         """Each symbol by itself, or all in one where that is no dearer."""
         names = sorted({known.symbol for known in symbols or ()})
         if symbols is None or len(names) * ORDINARY.list_symbol_weight >= ORDINARY.list_all_weight:

@@ -168,7 +168,7 @@ class BinancePortfolio(VenueAdapter):
         ]
 
     @classmethod
-    def listings(cls, symbols: Collection[BookSymbol] | None) -> list[Listing]:
+    def listings(cls, symbols: Collection[BookSymbol] | None, *, quick: bool = False) -> list[Listing]:
         """One listing for each book that trades a symbol; all of a book where that costs no more."""
         listings: list[Listing] = []
         for family in cls.families:

@@ -99,7 +99,7 @@ class BinanceUsdm(VenueAdapter):
         return [MassCancel(family.slug, name, 1) for name in names for family in cls.families]
 
     @classmethod
-    def listings(cls, symbols: Collection[BookSymbol] | None) -> list[Listing]:
+    def listings(cls, symbols: Collection[BookSymbol] | None, *, quick: bool = False) -> list[Listing]:
         """Both books of every symbol, since triggering moves an order from one to the other."""
         names = sorted({known.symbol for known in symbols or ()})
         listings: list[Listing] = []

@@ -87,9 +87,7 @@ def call(
     started = time.monotonic()
     status: int | str = "?"
     try:
-        response = _adapter.send(
-            _prepared(method, base_url + path_and_query, headers, body), timeout=timeout
-        )
+        response = _adapter.send(_prepared(method, base_url + path_and_query, headers, body), timeout=timeout)
         status = response.status_code
         try:
             parsed = response.json()

@@ -490,6 +490,18 @@ def test_open_orders_of_an_empty_account_are_proven_back_to_the_horizon(coinswit
     assert budget.spent == [("open", 4)]
 
 
+def test_a_quick_listing_looks_at_the_newest_seven_days_only(coinswitch, venue_http, budget):
+    (quick,) = CoinSwitch.listings(
+        [BookSymbol("ordinary", "BTCUSDT"), BookSymbol("ordinary", "X")], quick=True
+    )
+    venue_http.post(OPEN_URL, json=page())
+
+    assert coinswitch.open_orders(quick) == []
+
+    assert (quick.weight, budget.spent) == (2, [("open", 1)])
+    assert [body.get("to_time") for body in bodies(venue_http)] == [None]
+
+
 def test_open_orders_end_where_a_cursor_is_beyond_the_horizon(coinswitch, venue_http, payload, budget):
     venue_http.post(OPEN_URL, json=payload("coinswitch/open_orders"))  # its cursor is of 2024
 

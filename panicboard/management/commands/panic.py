@@ -56,8 +56,12 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(report))
         else:
             self._print(report)
-        if options["wait"] and not report["clear"]:
-            raise SystemExit(3)
+        if options["wait"]:
+            if not report["clear"]:
+                raise SystemExit(3)
+        elif panic.direct_path:
+            self.stderr.write("the queue does not answer: sweeping from here until it is over")
+            dispatch.finish_direct()
 
     def _follow(self, panic: Panic, timeout_s: float, *, quiet: bool) -> None:
         """Wait until the panic is over; sweeps that fell to this process go on in its threads."""
