@@ -18,7 +18,7 @@ from panicboard import credentials
 from panicboard.budgets import AccountBudget, Work
 from panicboard.models import Account, Countdown, Reading
 from panicboard.venues import VENUES, open_adapter
-from panicboard.venues.base import BookSymbol, Limit, Order, OrderState, VenueAdapter, VenueCountdown
+from panicboard.venues.base import BookSymbol, Order, OrderState, VenueAdapter, VenueCountdown
 from panicboard.venues.errors import BudgetSpent, RateLimited, VenueError
 from panicboard.venues.http import clock_of
 
@@ -201,9 +201,3 @@ def planned_interval_s(account: Account, budget: AccountBudget) -> float:
 def reading_weight(adapter: type[VenueAdapter]) -> int:
     """What one full reading of an account costs of the adapter's listing limit."""
     return sum(listing.weight for listing in adapter.listings(None))
-
-
-def limit_left_percent(budget: AccountBudget, limit: Limit) -> int | None:
-    """How much of a limit is left now, in percent; None while Redis cannot tell."""
-    used = budget.used(limit)
-    return None if used is None else max(0, 100 - 100 * used // budget.amount(limit))
