@@ -20,83 +20,17 @@ from django.conf import settings
 from django.db import connections
 from django.utils import timezone
 
-from panicboard import budgets, credentials, panics, readings, sweeps, tasks
+from panicboard import budgets, credentials, dispatch, panics, readings, sweeps, tasks
 from panicboard.models import Account, AuditEntry, Panic, Reading, Sweep, SweptOrder
 from panicboard.panics import Scope
 from panicboard.venues import binance_portfolio, http
 from panicboard.venues.coinswitch import CoinSwitch
 from tests.factories import make_account, seed
 from tests.simulator_process import SimulatorProcess
+from tests.venue_calls import CALLS, CONDITIONAL, Call, family_of
 
 State = Sweep.State
 Outcome = SweptOrder.Outcome
-Call = tuple[str, str]  # method and path
-
-
-@dataclass(frozen=True)
-class Calls:
-    """The calls of one venue by which its ordinary book is swept, and all that together list an account."""
-
-    cancel: Call
-    cancel_one: Call
-    listing: Call
-    query: Call
-    history: Call
-    full: tuple[Call, ...]
-    every: str  # a path pattern of the calls about orders, and so of everything but the clock
-
-
-_CS = "/trade/api/v2/futures"
-CALLS = {
-    "binance-usdm": Calls(
-        cancel=("DELETE", "/fapi/v1/allOpenOrders"),
-        cancel_one=("DELETE", "/fapi/v1/order"),
-        listing=("GET", "/fapi/v1/openOrders"),
-        query=("GET", "/fapi/v1/order"),
-        history=("GET", "/fapi/v1/allOrders"),
-        full=(("GET", "/fapi/v1/openAlgoOrders"), ("GET", "/fapi/v1/openOrders")),
-        every="*rder*",
-    ),
-    "binance-options": Calls(
-        cancel=("DELETE", "/eapi/v1/allOpenOrders"),
-        cancel_one=("DELETE", "/eapi/v1/order"),
-        listing=("GET", "/eapi/v1/openOrders"),
-        query=("GET", "/eapi/v1/order"),
-        history=("GET", "/eapi/v1/historyOrders"),
-        full=(("GET", "/eapi/v1/openOrders"),),
-        every="*rder*",
-    ),
-    "binance-portfolio": Calls(
-        cancel=("DELETE", "/papi/v1/um/allOpenOrders"),
-        cancel_one=("DELETE", "/papi/v1/um/order"),
-        listing=("GET", "/papi/v1/um/openOrders"),
-        query=("GET", "/papi/v1/um/order"),
-        history=("GET", "/papi/v1/um/allOrders"),
-        full=(
-            ("GET", "/papi/v1/um/algo/openAlgoOrders"),
-            ("GET", "/papi/v1/cm/conditional/openOrders"),
-            ("GET", "/papi/v1/um/openOrders"),
-            ("GET", "/papi/v1/cm/openOrders"),
-            ("GET", "/papi/v1/margin/openOrders"),
-            ("GET", "/papi/v1/margin/openOrderList"),
-        ),
-        every="*rder*",
-    ),
-    "coinswitch": Calls(
-        cancel=("POST", f"{_CS}/cancel_all"),
-        cancel_one=("DELETE", f"{_CS}/order"),
-        listing=("POST", f"{_CS}/orders/open"),
-        query=("GET", f"{_CS}/order"),
-        history=("POST", f"{_CS}/orders/closed"),
-        full=(("POST", f"{_CS}/orders/open"),),
-        every=f"{_CS}/*",
-    ),
-}
-#: The book of conditional orders that the usual symbol has, and what the adapter calls that family.
-CONDITIONAL = {
-    "binance-usdm": ("algo", "conditional"),
-    "binance-portfolio": ("um_conditional", "um_conditional"),
-}
 #: What an order's last status at the simulator must have become here.
 _OUTCOMES = {
     "CANCELED": Outcome.CANCELLED,
@@ -169,7 +103,7 @@ class Stage:
     def truth(self, account: Account) -> dict[tuple[str, str, str], str]:
         """What the rows must be by the simulator's own book of the account."""
         return {
-            (family_of(account, order), order["symbol"], order["order_id"]): _OUTCOMES.get(
+            (family_of(order), order["symbol"], order["order_id"]): _OUTCOMES.get(
                 order["status"], Outcome.STILL_OPEN
             )
             for order in self.simulator.book(account.name, only_open=False)
@@ -192,11 +126,6 @@ class Stage:
         assert sweep.first_request_at <= sweep.known_empty_at <= sweep.full_empty_at <= sweep.clear_at
 
 
-def family_of(account: Account, order: dict[str, Any]) -> str:
-    """What the adapter calls the family of an order on the simulator's book."""
-    return "conditional" if order["book"] == "algo" else str(order["book"])
-
-
 def is_cancel(call: dict[str, Any]) -> bool:
     return call["method"] == "DELETE" or call["path"] == CALLS["coinswitch"].cancel[1]
 
@@ -207,11 +136,6 @@ def is_full_listing(call: dict[str, Any], wanted: Call) -> bool:
         return False
     asked = json.loads(call["params"]["body"]) if "body" in call["params"] else call["params"]
     return "symbol" not in asked and "to_time" not in asked
-
-
-def at(call: Call) -> dict[str, str]:
-    """Where a fault strikes, as the simulator wants it."""
-    return {"method": call[0], "path": call[1]}
 
 
 def in_thread(act: Callable[[Sweep], Sweep]) -> Callable[[Sweep], Sweep]:
@@ -234,7 +158,9 @@ def stage(
     monkeypatch.setattr(sweeps, "SHORT_WAIT_S", 0)
     monkeypatch.setattr(sweeps, "REPEAT_AFTER_S", (0, 0, 0))
     monkeypatch.setattr(sweeps.rush, "NO_PROGRESS_S", 0)
-    # A busy machine must not make the budgets do without Redis, as they do after 0.2 s.
+    # The test alone delivers tasks: on a busy machine the queue's 300 ms can pass, and a press run by itself.
+    monkeypatch.setattr(dispatch, "sweeps", lambda sweep_ids: True)
+    # Nor must a busy machine make the budgets do without Redis, as they do after 0.2 s.
     patient = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=30)
     monkeypatch.setattr(budgets, "client", lambda: patient)
     monkeypatch.setattr(CoinSwitch, "cancel_settle_ms", 30)

@@ -7,7 +7,8 @@ import pytest
 from panicboard import credentials
 from panicboard.models import Account, Panic, Sweep
 from tests.factories import BOOKS, VENUES
-from tests.sweep_stage import CALLS, CONDITIONAL, Events, Outcome, Stage, State, family_of, is_cancel
+from tests.sweep_stage import Events, Outcome, Stage, State, is_cancel
+from tests.venue_calls import CALLS, CONDITIONAL, family_of
 
 pytest_plugins = ["tests.simulator_process", "tests.sweep_stage"]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]
@@ -16,10 +17,10 @@ CHINESE = "币安人生USDT"
 DAY_MS = 24 * 3600 * 1000
 
 
-def ref(account: Account, order: dict[str, Any]) -> dict[str, str]:
+def ref(order: dict[str, Any]) -> dict[str, str]:
     """An order as a press of chosen orders names it."""
     return {
-        "family": family_of(account, order),
+        "family": family_of(order),
         "symbol": order["symbol"],
         "venue_order_id": order["order_id"],
         "client_order_id": order["client_order_id"],
@@ -264,7 +265,7 @@ def test_sweep_of_chosen_orders_cancels_just_those(
     orders = stage.seed(account, count + 2)
     stage.read(account)
     chosen, left = orders[:count], orders[count:]
-    refs = tuple(ref(account, order) for order in chosen)
+    refs = tuple(ref(order) for order in chosen)
 
     sweep = stage.work_until_over(stage.press(account, kind=Panic.Scope.ORDERS, order_refs=refs))
 
@@ -284,9 +285,7 @@ def test_sweep_of_a_chosen_conditional_order_cancels_just_that(stage: Stage, ada
     stage.seed(account)
     stage.read(account)
 
-    sweep = stage.work_until_over(
-        stage.press(account, kind=Panic.Scope.ORDERS, order_refs=(ref(account, chosen),))
-    )
+    sweep = stage.work_until_over(stage.press(account, kind=Panic.Scope.ORDERS, order_refs=(ref(chosen),)))
 
     assert sweep.state == State.CLEAR, sweep.last_word
     assert chosen["order_id"] not in ids(stage.simulator.book(account.name))
@@ -300,9 +299,7 @@ def test_sweep_of_chosen_orders_follows_those_that_nobody_had_read(stage: Stage)
     account = stage.account("binance-usdm")
     chosen, _ = stage.seed(account, 2)
 
-    sweep = stage.work_until_over(
-        stage.press(account, kind=Panic.Scope.ORDERS, order_refs=(ref(account, chosen),))
-    )
+    sweep = stage.work_until_over(stage.press(account, kind=Panic.Scope.ORDERS, order_refs=(ref(chosen),)))
 
     assert sweep.state == State.CLEAR, sweep.last_word
     assert stage.rows(sweep) == {("ordinary", "BTCUSDT", chosen["order_id"]): Outcome.CANCELLED}

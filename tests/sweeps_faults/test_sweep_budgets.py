@@ -10,7 +10,8 @@ from django.utils import timezone
 from panicboard import readings
 from panicboard.models import Account, Reading, Sweep
 from tests.factories import VENUES
-from tests.sweep_stage import CALLS, CONDITIONAL, Stage, State, at, is_cancel
+from tests.sweep_stage import Stage, State, is_cancel
+from tests.venue_calls import CALLS, CONDITIONAL, at
 
 pytest_plugins = ["tests.simulator_process", "tests.sweep_stage"]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]

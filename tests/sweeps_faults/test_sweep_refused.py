@@ -9,8 +9,8 @@ import pytest
 
 from panicboard.models import Account, Panic
 from tests.factories import VENUES
-from tests.sweep_stage import Outcome, Stage, State, family_of
-from tests.sweeps_faults.bad_days import FAMILIES
+from tests.sweep_stage import Outcome, Stage, State
+from tests.venue_calls import FAMILIES, family_of
 
 pytest_plugins = ["tests.simulator_process", "tests.sweep_stage"]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]
@@ -31,7 +31,7 @@ def test_sweep_is_never_clear_while_one_order_stays(
     stage: Stage, adapter: str, fields: dict[str, Any]
 ) -> None:
     account, stays = account_with_one_that_stays(stage, adapter, fields)
-    key = (family_of(account, stays), stays["symbol"], stays["order_id"])
+    key = (family_of(stays), stays["symbol"], stays["order_id"])
     sweep = stage.press(account)
 
     for _ in range(6):
@@ -55,7 +55,7 @@ def test_sweep_of_a_part_is_never_clear_while_one_order_stays(
 ) -> None:
     account, stays = account_with_one_that_stays(stage, adapter, fields)
     named = {
-        "family": family_of(account, stays),
+        "family": family_of(stays),
         "symbol": stays["symbol"],
         "venue_order_id": stays["order_id"],
         "client_order_id": stays["client_order_id"],

@@ -12,7 +12,8 @@ from django.utils import timezone
 from panicboard import panics, sweeps
 from panicboard.models import Account, Panic, Sweep
 from tests.factories import BOOKS, VENUES
-from tests.sweep_stage import CALLS, Events, Outcome, Stage, State, at, in_thread, is_cancel
+from tests.sweep_stage import Events, Outcome, Stage, State, in_thread, is_cancel
+from tests.venue_calls import CALLS, at
 
 pytest_plugins = ["tests.simulator_process", "tests.sweep_stage"]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]

@@ -5,9 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from panicboard.models import Account
+from tests.bad_days import BAD_DAYS, HANG, BadDay
 from tests.factories import VENUES
-from tests.sweep_stage import CALLS, CONDITIONAL, Stage, at, in_thread
-from tests.sweeps_faults.bad_days import BAD_DAYS, HANG, BadDay
+from tests.sweep_stage import Stage, in_thread
+from tests.venue_calls import CALLS, CONDITIONAL, at
 
 pytest_plugins = ["tests.simulator_process", "tests.sweep_stage"]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]

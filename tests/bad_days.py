@@ -55,18 +55,3 @@ BAD_DAYS = {
 }
 #: Slow: our calls wait 5 s for an answer. Once a venue is enough.
 HANG = BadDay("hang", False, "no answer (ReadTimeout)", options={"seconds": 60, "done": "never"})
-
-#: Every family of every venue: where an order stands, as the simulator is told to seed it.
-FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
-    "usdm ordinary": ("binance-usdm", {}),
-    "usdm conditional": ("binance-usdm", {"book": "algo"}),
-    "options": ("binance-options", {}),
-    "portfolio um": ("binance-portfolio", {"book": "um"}),
-    "portfolio um conditional": ("binance-portfolio", {"book": "um_conditional"}),
-    "portfolio cm": ("binance-portfolio", {"book": "cm", "symbol": "BTCUSD_PERP"}),
-    "portfolio cm conditional": ("binance-portfolio", {"book": "cm_conditional", "symbol": "BTCUSD_PERP"}),
-    "portfolio margin": ("binance-portfolio", {"book": "margin"}),
-    "portfolio order list leg": ("binance-portfolio", {"book": "margin", "type": "OCO"}),
-    "coinswitch limit": ("coinswitch", {}),
-    "coinswitch stop": ("coinswitch", {"type": "STOP_MARKET"}),
-}

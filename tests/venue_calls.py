@@ -1,0 +1,96 @@
+"""The venues' calls by what they are for, and the families in which orders stand: for tests of all venues."""
+
+from dataclasses import dataclass
+from typing import Any
+
+Call = tuple[str, str]  # method and path
+
+
+@dataclass(frozen=True)
+class Calls:
+    """The calls of one venue by which its ordinary book is swept, and all that together list an account."""
+
+    cancel: Call
+    cancel_one: Call
+    listing: Call
+    query: Call
+    history: Call
+    full: tuple[Call, ...]
+    every: str  # a path pattern of the calls about orders, and so of everything but the clock
+
+
+_CS = "/trade/api/v2/futures"
+CALLS = {
+    "binance-usdm": Calls(
+        cancel=("DELETE", "/fapi/v1/allOpenOrders"),
+        cancel_one=("DELETE", "/fapi/v1/order"),
+        listing=("GET", "/fapi/v1/openOrders"),
+        query=("GET", "/fapi/v1/order"),
+        history=("GET", "/fapi/v1/allOrders"),
+        full=(("GET", "/fapi/v1/openAlgoOrders"), ("GET", "/fapi/v1/openOrders")),
+        every="*rder*",
+    ),
+    "binance-options": Calls(
+        cancel=("DELETE", "/eapi/v1/allOpenOrders"),
+        cancel_one=("DELETE", "/eapi/v1/order"),
+        listing=("GET", "/eapi/v1/openOrders"),
+        query=("GET", "/eapi/v1/order"),
+        history=("GET", "/eapi/v1/historyOrders"),
+        full=(("GET", "/eapi/v1/openOrders"),),
+        every="*rder*",
+    ),
+    "binance-portfolio": Calls(
+        cancel=("DELETE", "/papi/v1/um/allOpenOrders"),
+        cancel_one=("DELETE", "/papi/v1/um/order"),
+        listing=("GET", "/papi/v1/um/openOrders"),
+        query=("GET", "/papi/v1/um/order"),
+        history=("GET", "/papi/v1/um/allOrders"),
+        full=(
+            ("GET", "/papi/v1/um/algo/openAlgoOrders"),
+            ("GET", "/papi/v1/cm/conditional/openOrders"),
+            ("GET", "/papi/v1/um/openOrders"),
+            ("GET", "/papi/v1/cm/openOrders"),
+            ("GET", "/papi/v1/margin/openOrders"),
+            ("GET", "/papi/v1/margin/openOrderList"),
+        ),
+        every="*rder*",
+    ),
+    "coinswitch": Calls(
+        cancel=("POST", f"{_CS}/cancel_all"),
+        cancel_one=("DELETE", f"{_CS}/order"),
+        listing=("POST", f"{_CS}/orders/open"),
+        query=("GET", f"{_CS}/order"),
+        history=("POST", f"{_CS}/orders/closed"),
+        full=(("POST", f"{_CS}/orders/open"),),
+        every=f"{_CS}/*",
+    ),
+}
+#: The book of conditional orders that the usual symbol has, and what the adapter calls that family.
+CONDITIONAL = {
+    "binance-usdm": ("algo", "conditional"),
+    "binance-portfolio": ("um_conditional", "um_conditional"),
+}
+#: Every family of every venue: where an order stands, as the simulator is told to seed it.
+FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "usdm ordinary": ("binance-usdm", {}),
+    "usdm conditional": ("binance-usdm", {"book": "algo"}),
+    "options": ("binance-options", {}),
+    "portfolio um": ("binance-portfolio", {"book": "um"}),
+    "portfolio um conditional": ("binance-portfolio", {"book": "um_conditional"}),
+    "portfolio cm": ("binance-portfolio", {"book": "cm", "symbol": "BTCUSD_PERP"}),
+    "portfolio cm conditional": ("binance-portfolio", {"book": "cm_conditional", "symbol": "BTCUSD_PERP"}),
+    "portfolio margin": ("binance-portfolio", {"book": "margin"}),
+    "portfolio order list leg": ("binance-portfolio", {"book": "margin", "type": "OCO"}),
+    "coinswitch limit": ("coinswitch", {}),
+    "coinswitch stop": ("coinswitch", {"type": "STOP_MARKET"}),
+}
+
+
+def family_of(order: dict[str, Any]) -> str:
+    """What the adapter calls the family of an order on the simulator's book."""
+    return "conditional" if order["book"] == "algo" else str(order["book"])
+
+
+def at(call: Call) -> dict[str, str]:
+    """Where a fault strikes, as the simulator wants it."""
+    return {"method": call[0], "path": call[1]}
