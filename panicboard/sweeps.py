@@ -9,7 +9,6 @@ next worker finds it.
 
 import contextlib
 import logging
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -19,7 +18,7 @@ from typing import Any, TypeVar
 
 from django.utils import timezone
 
-from panicboard import credentials, leases, readings, swept_orders
+from panicboard import credentials, leases, readings, rush, swept_orders
 from panicboard.budgets import AccountBudget, Work
 from panicboard.models import Panic, Reading, Sweep, SweptOrder
 from panicboard.swept_orders import Outcome, SweptOrders
@@ -66,60 +65,6 @@ BAD_SYMBOL = "-1121"
 
 class LostSweep(Exception):
     """Another panic, another worker or a release took this sweep: stop without a word."""
-
-
-class _Rush:
-    """The first moments of a panic: its cancels leave before anything else is done for it.
-
-    A panic of many accounts is as fast as its last cancel, and everything after the cancels (rows,
-    readings, outcomes) costs many times their processor time. So a sweep whose cancels were answered
-    stands aside while workers are still taking others of its panic; but never where it would hold the
-    very thread that they wait for.
-    """
-
-    LOOK_EVERY_S = 0.02
-    #: When no sweep of the panic was taken for so long, nobody is about to.
-    NO_PROGRESS_S = 0.3
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._calm: dict[int, threading.Event] = {}
-        self._aside = 0
-        #: How many sweeps this process works on at a time.
-        self.capacity = 100
-
-    def stand_aside(self, panic_id: int) -> None:
-        """Wait until every sweep of this panic is taken; one thread looks for all that wait here."""
-        with self._lock:
-            self._aside += 1
-            calm = self._calm.get(panic_id)
-            looks = calm is None
-            if calm is None:
-                calm = self._calm[panic_id] = threading.Event()
-        try:
-            if looks:
-                self._look(panic_id)
-            else:
-                calm.wait()
-        finally:
-            with self._lock:
-                self._aside -= 1
-                if looks:
-                    del self._calm[panic_id]
-                    calm.set()
-
-    def _look(self, panic_id: int) -> None:
-        not_taken = Sweep.objects.filter(panic=panic_id, state=Sweep.State.QUEUED, lease_owner="")
-        before, progress_at = None, time.monotonic()
-        while self._aside < self.capacity and (left := not_taken.count()):
-            if left != before:
-                before, progress_at = left, time.monotonic()
-            elif time.monotonic() - progress_at > self.NO_PROGRESS_S:
-                return
-            time.sleep(self.LOOK_EVERY_S)
-
-
-rush = _Rush()
 
 
 def run(sweep_id: int) -> None:

@@ -157,13 +157,12 @@ def _last_seq(venue: SimulatorProcess) -> int:
 
 
 def _last_cancel_ms(venue: SimulatorProcess, since: int, started_at: float, accounts: int) -> float:
-    arrivals = [
-        request["arrived_us"]
-        for request in venue.log(since=since)
-        if request["method"] == "DELETE" and request["path"] in CANCELS
-    ]
-    assert len(arrivals) == accounts * len(CANCELS), f"{len(arrivals)} cancels for {accounts} accounts"
-    return float(max(arrivals) / 1000 - started_at * 1000)
+    first: dict[tuple[str, str], int] = {}
+    for request in venue.log(since=since):
+        if request["method"] == "DELETE" and request["path"] in CANCELS:
+            first.setdefault((request["account"], request["path"]), request["arrived_us"])
+    assert len(first) == accounts * len(CANCELS), f"{len(first)} cancels for {accounts} accounts"
+    return float(max(first.values()) / 1000 - started_at * 1000)
 
 
 def _ccxt_loop(venue: SimulatorProcess, keys: list[dict[str, Any]]) -> float:

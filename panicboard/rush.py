@@ -1,0 +1,60 @@
+"""The first moments of a panic: its cancels leave before anything else is done for it.
+
+A panic of many accounts is as fast as its last cancel, and everything after the cancels (rows, readings,
+outcomes) costs many times their processor time. So a sweep whose cancels were answered stands aside
+while workers are still taking others of its panic; but never where it would hold the very thread that
+they wait for.
+"""
+
+import threading
+import time
+
+from panicboard.models import Sweep
+
+LOOK_EVERY_S = 0.02
+#: When no sweep of the panic was taken for so long, nobody is about to.
+NO_PROGRESS_S = 0.3
+
+_lock = threading.Lock()
+_calm: dict[int, threading.Event] = {}
+_aside = 0
+_capacity = 100
+
+
+def works_on(sweeps: int) -> None:
+    """Say how many sweeps this process works on at a time."""
+    global _capacity
+    _capacity = sweeps
+
+
+def stand_aside(panic_id: int) -> None:
+    """Wait until every sweep of this panic is taken; one thread looks for all that wait here."""
+    global _aside
+    with _lock:
+        _aside += 1
+        calm = _calm.get(panic_id)
+        looks = calm is None
+        if calm is None:
+            calm = _calm[panic_id] = threading.Event()
+    try:
+        if looks:
+            _look(panic_id)
+        else:
+            calm.wait()
+    finally:
+        with _lock:
+            _aside -= 1
+            if looks:
+                del _calm[panic_id]
+                calm.set()
+
+
+def _look(panic_id: int) -> None:
+    not_taken = Sweep.objects.filter(panic=panic_id, state=Sweep.State.QUEUED, lease_owner="")
+    before, progress_at = None, time.monotonic()
+    while _aside < _capacity and (left := not_taken.count()):
+        if left != before:
+            before, progress_at = left, time.monotonic()
+        elif time.monotonic() - progress_at > NO_PROGRESS_S:
+            return
+        time.sleep(LOOK_EVERY_S)
