@@ -220,7 +220,7 @@ class _Sweeper:
             )
         if self.sweep.first_request_at is None:
             self._first_sight()
-            self._save(first_request_at=sent_at)
+            self._save(first_request_at=sent_at, last_word=f"{len(flying)} mass cancels sent")
         errors = [error for call, future in flying if (error := self._acknowledge(call, future))]
         if chosen or self.sweep.round > 2:
             # Single cancels can have a limit of their own: what it holds back must not keep us from reading.
