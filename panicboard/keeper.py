@@ -10,7 +10,7 @@ import threading
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
+from django.db import Error, close_old_connections
 from django.db.models import Q
 from django.utils import timezone
 
@@ -46,7 +46,7 @@ def run(stop: threading.Event) -> None:
                 give_every_account_a_reading()
                 forget_old_beats()
                 checked_at = now
-        except DatabaseError as exc:
+        except Error as exc:
             logger.error("keeper: the database does not answer (%s); trying again", type(exc).__name__)
             close_old_connections()
             stop.wait(0.5)

@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import Error, close_old_connections, connection
 from django.db.models import Q
 from django.utils import timezone
 
@@ -67,7 +67,7 @@ class _Renewer:
         while True:
             try:
                 self._renew()
-            except DatabaseError as exc:
+            except Error as exc:
                 # Nothing else to do here: the leases lapse, and other workers take over where they can.
                 logger.warning("leases: the database does not answer (%s)", type(exc).__name__)
                 close_old_connections()
@@ -129,7 +129,7 @@ class _Claims:
     def _serve(self, asked: list[tuple[int, Future[Sweep | None]]]) -> None:
         try:
             taken = _take([sweep_id for sweep_id, _ in asked])
-        except DatabaseError as exc:
+        except Exception as exc:  # whatever it is: those who asked wait for it
             close_old_connections()
             for _, future in asked:
                 future.set_exception(exc)
