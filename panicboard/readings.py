@@ -19,7 +19,7 @@ from panicboard.budgets import AccountBudget, Work
 from panicboard.models import Account, Countdown, Reading
 from panicboard.venues import VENUES, open_adapter
 from panicboard.venues.base import BookSymbol, Order, OrderState, VenueAdapter, VenueCountdown
-from panicboard.venues.errors import BudgetSpent, RateLimited, VenueError
+from panicboard.venues.errors import BudgetSpent, RateLimited, VenueError, VenueRejected
 from panicboard.venues.http import clock_of
 
 logger = logging.getLogger(__name__)
@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 REMEMBER_SYMBOLS = timedelta(hours=24)
 #: A failing account is read again after this.
 RETRY_S = 5
+#: What an account without countdowns of its own is told when it asks for them, on Binance options.
+NO_MARKET_MAKER = "-6005"
 
 
 def to_record(order: Order) -> dict[str, Any]:
@@ -104,7 +106,7 @@ def read(account: Account) -> None:
         # All of it or nothing: half a reading would only cost weight.
         budget.prepay(adapter.listing_limit(), sum(listing.weight for listing in listings))
         orders = [order for listing in listings for order in adapter.open_orders(listing)]
-        countdowns = adapter.countdowns() if adapter.has_countdown_read else None
+        countdowns = _countdowns(adapter)
     except BudgetSpent as exc:
         # Not a failure: the limit's share is used up. The age on the board tells.
         _later(reading, timedelta(milliseconds=exc.retry_after_ms))
@@ -168,6 +170,18 @@ def fail_unexpectedly(account: Account, exc: Exception) -> None:
 
 def _later(reading: Reading, wait: timedelta) -> None:
     Reading.objects.filter(pk=reading.pk).update(due_at=timezone.now() + wait)
+
+
+def _countdowns(adapter: VenueAdapter) -> list[VenueCountdown] | None:
+    """The countdowns that the venue says are set; None where it cannot tell."""
+    if not adapter.has_countdown_read:
+        return None
+    try:
+        return adapter.countdowns()
+    except VenueRejected as exc:
+        if exc.code == NO_MARKET_MAKER:
+            return []
+        raise
 
 
 def _keep_countdowns(account: Account, countdowns: list[VenueCountdown]) -> None:
