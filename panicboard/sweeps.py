@@ -39,6 +39,7 @@ from panicboard.venues.errors import (
     OrderNotFound,
     OutcomeUnknown,
     RateLimited,
+    UnknownSymbol,
     VenueError,
     VenueRejected,
 )
@@ -59,8 +60,6 @@ ROUND_PACE_S = (0.1, 0.5, 1.0, 2.0)
 SLOWEST_TRY_S = 15.0
 #: How far the venue's clock and ours may be apart when orders are looked up by time.
 CLOCK_SLACK = timedelta(seconds=2)
-#: "Invalid symbol": the book has no such symbol (an expired option, a margin pair that does not exist).
-BAD_SYMBOL = "-1121"
 
 
 class LostSweep(Exception):
@@ -270,9 +269,9 @@ class _Sweeper:
         except OutcomeUnknown as exc:
             self.orders.mark_all(covered, Outcome.UNKNOWN, f"{_said(exc)}; reading again")
             return exc
+        except UnknownSymbol:
+            return None  # the full listing will tell; the symbol itself is gone
         except VenueRejected as exc:
-            if exc.code == BAD_SYMBOL:
-                return None  # the full listing will tell; the symbol itself is gone
             self.orders.mark_all(covered, Outcome.REJECTED, _said(exc))
             return exc
         except VenueError as exc:
@@ -360,17 +359,16 @@ class _Sweeper:
         for listing in listings:
             by_family[listing.family].append(listing)
         found: list[Order] = []
-        strange: list[VenueRejected] = []
+        strange: list[UnknownSymbol] = []
         for batch in by_family.values():
             for future in [CALLS.submit(_patiently, self.adapter.open_orders, one) for one in batch]:
                 try:
                     found += future.result()
-                except VenueRejected as exc:
-                    if exc.code != BAD_SYMBOL:
-                        raise
+                except UnknownSymbol as exc:
                     strange.append(exc)
-        if strange and len(strange) == sum(map(len, by_family.values())):
-            raise strange[0]  # no book knows any of these symbols: an empty answer would prove nothing
+        nothing_read = len(strange) == sum(map(len, by_family.values()))
+        if strange and nothing_read and not self.sweep.whole_account:
+            raise strange[0]  # no book knows the symbol of this sweep: an empty answer would prove nothing
         return found
 
     def _resolve(self) -> bool:
@@ -390,7 +388,11 @@ class _Sweeper:
                 continue
             since = swept_orders.earliest(rows, self.panic.pressed_at - timedelta(days=1))
             wanted = {row.venue_order_id for row in rows}
-            for order in _patiently(self.adapter.history, family, symbol, since):
+            try:
+                history = _patiently(self.adapter.history, family, symbol, since)
+            except (BudgetSpent, UnknownSymbol):
+                continue  # then one by one: a busy account's history can be more than a limit ever allows
+            for order in history:
                 if order.venue_order_id in wanted and not order.state.is_open:
                     self.orders.settle(order, self.adapter)
             self.orders.flush()
@@ -410,7 +412,7 @@ class _Sweeper:
         for row, future in futures:
             try:
                 self.orders.settle(future.result(), self.adapter)
-            except OrderNotFound:
+            except (OrderNotFound, UnknownSymbol):
                 self.orders.vanish(row)
             except (BudgetSpent, RateLimited) as exc:
                 errors.append(exc)

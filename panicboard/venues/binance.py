@@ -32,6 +32,7 @@ from panicboard.venues.errors import (
     OrderNotFound,
     OutcomeUnknown,
     RateLimited,
+    UnknownSymbol,
     VenueError,
     VenueRejected,
 )
@@ -51,6 +52,7 @@ _KINDS: dict[str, type[VenueError]] = {
     "-2011": OrderNotFound,
     "-2013": OrderNotFound,
     "-6028": OrderNotFound,
+    "-1121": UnknownSymbol,
     "-21015": EndpointGone,
     "-1001": NotDone,
     "-1008": NotDone,

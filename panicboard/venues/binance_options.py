@@ -212,7 +212,7 @@ class BinanceOptions(VenueAdapter):
     def cancel_all(self, symbol: str) -> None:
         """Ask the venue to cancel every order of one symbol.
 
-        DELETE /eapi/v1/allOpenOrders, weight 1. Raises VenueRejected (-1121) for a wrong symbol.
+        DELETE /eapi/v1/allOpenOrders, weight 1. Raises UnknownSymbol (-1121) for a wrong symbol.
         https://developers.binance.com/docs/derivatives/options-trading/trade/Cancel-all-Option-orders-on-specific-symbol
         """
         reply = self.http.signed("DELETE", "/eapi/v1/allOpenOrders", 1, {"symbol": symbol})

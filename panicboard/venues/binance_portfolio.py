@@ -222,7 +222,7 @@ class BinancePortfolio(VenueAdapter):
     def cancel_all_ordinary(self, book: str, symbol: str) -> None:
         """Ask the venue to cancel every ordinary order of one symbol.
 
-        DELETE /papi/v1/um/allOpenOrders or /papi/v1/cm/allOpenOrders, weight 1. Raises VenueRejected
+        DELETE /papi/v1/um/allOpenOrders or /papi/v1/cm/allOpenOrders, weight 1. Raises UnknownSymbol
         (-1121) for a wrong symbol.
         https://developers.binance.com/docs/derivatives/portfolio-margin/trade/Cancel-All-UM-Open-Orders
         """

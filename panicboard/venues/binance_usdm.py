@@ -165,7 +165,7 @@ class BinanceUsdm(VenueAdapter):
     def cancel_all_ordinary(self, symbol: str) -> None:
         """Ask the venue to cancel every ordinary order of one symbol.
 
-        DELETE /fapi/v1/allOpenOrders, weight 1. Raises VenueRejected (-1121) for a wrong symbol.
+        DELETE /fapi/v1/allOpenOrders, weight 1. Raises UnknownSymbol (-1121) for a wrong symbol.
         https://developers.binance.com/docs/derivatives/usds-margined-futures/trade/rest-api/Cancel-All-Open-Orders
         """
         reply = self.http.signed("DELETE", "/fapi/v1/allOpenOrders", 1, {"symbol": symbol})
@@ -174,7 +174,7 @@ class BinanceUsdm(VenueAdapter):
     def cancel_all_conditional(self, symbol: str) -> None:
         """Ask the venue to cancel every conditional order of one symbol.
 
-        DELETE /fapi/v1/algoOpenOrders, weight 1. Raises VenueRejected (-1121) for a wrong symbol.
+        DELETE /fapi/v1/algoOpenOrders, weight 1. Raises UnknownSymbol (-1121) for a wrong symbol.
         https://developers.binance.com/docs/derivatives/usds-margined-futures/trade/rest-api/Cancel-All-Algo-Open-Orders
         """
         reply = self.http.signed("DELETE", "/fapi/v1/algoOpenOrders", 1, {"symbol": symbol})

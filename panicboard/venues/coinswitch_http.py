@@ -25,6 +25,7 @@ from panicboard.venues.errors import (
     OrderNotFound,
     OutcomeUnknown,
     RateLimited,
+    UnknownSymbol,
     VenueError,
     VenueRejected,
 )
@@ -144,6 +145,8 @@ def _error(reply: http.Reply, what: str) -> VenueError:
         return CredentialsRejected(said, status=status, text=text)
     if status in (400, 404, 422) and _NOT_FOUND.search(text):
         return OrderNotFound(said, status=status, text=text)
+    if status == 422 and "symbol" in text.lower():  # its text names the field that is wrong
+        return UnknownSymbol(said, status=status, text=text)
     if status == 404:
         return EndpointGone(said, status=status, text=text)
     if 400 <= status < 500 and status != 408:

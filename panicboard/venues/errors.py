@@ -38,6 +38,10 @@ class OrderNotFound(VenueRejected):
     """The order is not in this book: filled, gone, in another book, or past the venue's retention."""
 
 
+class UnknownSymbol(VenueRejected):
+    """The venue has no such symbol in this book: expired, delisted, or never there."""
+
+
 class EndpointGone(VenueRejected):
     """The venue removed this endpoint; the adapter falls back where another one serves."""
 

@@ -21,8 +21,8 @@ from panicboard.venues.errors import (
     OrderNotFound,
     OutcomeUnknown,
     RateLimited,
+    UnknownSymbol,
     VenueError,
-    VenueRejected,
 )
 from panicboard.venues.http import clock_of
 
@@ -187,7 +187,7 @@ BINANCE_FAILURES = [
     Failure("401 no JSON", {"status": 401, "body": ""}, CredentialsRejected, 401),
     Failure("-2011", _json(400, -2011, "Unknown order sent."), OrderNotFound, 400, "-2011"),
     Failure("-2013", _json(400, -2013, "Order does not exist."), OrderNotFound, 400, "-2013"),
-    Failure("-1121", _json(400, -1121, "Invalid symbol."), VenueRejected, 400, "-1121"),
+    Failure("-1121", _json(400, -1121, "Invalid symbol."), UnknownSymbol, 400, "-1121"),
     Failure("error code on 200", _json(200, -2011, "Unknown order sent."), OrderNotFound, 200, "-2011"),
     Failure("garbage on 200", {"status": 200, "body": "<html>hello</html>"}, OutcomeUnknown, 200),
     Failure("half a body on 200", {"status": 200, "body": '{"code":200,"ms'}, OutcomeUnknown, 200),

@@ -35,6 +35,7 @@ from panicboard.venues.errors import (
     OrderNotFound,
     OutcomeUnknown,
     RateLimited,
+    UnknownSymbol,
     VenueError,
     VenueRejected,
 )
@@ -339,7 +340,7 @@ CODES: dict[int, type[VenueError]] = {
     -1015: VenueRejected,
     -1022: CredentialsRejected,
     -1102: VenueRejected,
-    -1121: VenueRejected,
+    -1121: UnknownSymbol,
     -1128: VenueRejected,
     -1130: VenueRejected,
     -1131: VenueRejected,
