@@ -36,6 +36,11 @@ def pytest_configure(config: pytest.Config) -> None:
         pytest.exit(f"the settings were read too early: tests would use {settings.VAR_DIR}", returncode=4)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run browser tests last: Playwright keeps an event loop running, beside which no other can run."""
+    items.sort(key=lambda item: "browser" in item.path.parts)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(VAR, ignore_errors=True)
 
