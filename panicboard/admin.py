@@ -56,19 +56,33 @@ class VenueAdmin(admin.ModelAdmin):
     list_filter = ("adapter", "environment")
 
 
+class WriteOnlyLine(forms.TextInput):
+    """A line that goes in and is never written back, not even into a form that was refused."""
+
+    def format_value(self, value: object) -> None:
+        return None
+
+
+class WriteOnlyText(forms.Textarea):
+    """As WriteOnlyLine, of several lines."""
+
+    def format_value(self, value: object) -> None:
+        return None
+
+
 class AccountForm(forms.ModelForm):
     """The account, with its credentials as write-only fields: what is stored is never shown."""
 
     api_key = forms.CharField(
         required=False,
         strip=True,
-        widget=forms.TextInput(attrs={"autocomplete": "off", "size": 80}),
+        widget=WriteOnlyLine(attrs={"autocomplete": "off", "size": 80}),
         help_text="Write-only. Leave key and secret empty to keep what is stored.",
     )
     secret = forms.CharField(
         required=False,
         strip=True,
-        widget=forms.Textarea(attrs={"autocomplete": "off", "rows": 3, "cols": 80, "spellcheck": "false"}),
+        widget=WriteOnlyText(attrs={"autocomplete": "off", "rows": 3, "cols": 80, "spellcheck": "false"}),
         help_text="Write-only. HMAC: the secret text. RSA and Ed25519: the private key as PEM. "
         "CoinSwitch: the secret as 64 hex digits.",
     )
