@@ -133,7 +133,7 @@ class AccountAdmin(admin.ModelAdmin):
     action_form = ReasonForm
     list_display = ("name", "desk", "venue", "enabled", "has_credentials", "latched_at", "latched_by")
     list_filter = ("desk", "venue", "enabled", ("latched_at", admin.EmptyFieldListFilter))
-    list_select_related = ("desk", "venue", "latched_by")
+    list_select_related = ("desk", "venue", "latched_by__desk", "latched_by__account")
     search_fields = ("name", "strategy")
     readonly_fields = ("latched_at", "latched_by")
     actions = ("press", "release")
@@ -177,6 +177,12 @@ class AccountAdmin(admin.ModelAdmin):
         link = format_html('<a href="{}">panic {}</a>', pressed.panic.get_absolute_url(), pressed.panic.pk)
         self.message_user(request, format_html("{}: {} {}", account.name, said, link), messages.WARNING)
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """What would go too: what was last read of an account is no history, and goes without asking."""
+        deleted, counts, missing_rights, protected = super().get_deleted_objects(objs, request)
+        read = {str(model._meta.verbose_name) for model in (Reading, Countdown)}
+        return deleted, counts, missing_rights - read, protected
+
     def has_press_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("panicboard.press")
 
@@ -196,22 +202,28 @@ class CountdownAdmin(ReadOnlyAdmin):
     list_select_related = ("account",)
 
 
-class SweepInline(admin.TabularInline):
+class AccountRowsInline(admin.TabularInline):
+    """Rows that each name an account, in one query."""
+
+    extra = 0
+    can_delete = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related("account")
+
+
+class SweepInline(AccountRowsInline):
     model = Sweep
     fk_name = "panic"
     fields = ("account", "state", "round", "first_request_at", "read_back_at", "clear_at", "last_word")
     readonly_fields = fields
-    extra = 0
-    can_delete = False
     show_change_link = True
 
 
-class AuditInline(admin.TabularInline):
+class AuditInline(AccountRowsInline):
     model = AuditEntry
     fields = ("at", "actor_name", "action", "account", "detail")
     readonly_fields = fields
-    extra = 0
-    can_delete = False
 
 
 @admin.register(Panic)
