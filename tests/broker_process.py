@@ -1,13 +1,16 @@
 """The session's broker, broken on purpose: `pytest_plugins = ["tests.broker_process"]`, then `broken`.
 
-`broken` is a `Breakable`; whatever a test did to the broker, it answers again when the test ends.
+`broken` is a `Breakable`; whatever a test did to the broker, it answers again when the test ends. `direct`
+is for tests in which sweeps then run in this process.
 Test modules import names from here before pytest could rewrite its asserts: PYTEST_DONT_REWRITE.
 """
 
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -75,3 +78,16 @@ def broken(broker: Path, _breakable: Breakable) -> Iterator[Breakable]:
     yield _breakable
     _breakable.thaw()
     _breakable.revive()
+
+
+@pytest.fixture
+def direct(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A direct path for this test alone: `stop_direct` is for a process that ends."""
+    from panicboard import budgets, dispatch
+
+    monkeypatch.setattr(dispatch, "_DIRECT", ThreadPoolExecutor(64))
+    monkeypatch.setattr(dispatch, "_stopping", threading.Event())
+    monkeypatch.setattr(dispatch, "_here", set())
+    monkeypatch.setattr(budgets, "_local", budgets._LocalCounts())
+    yield
+    dispatch.stop_direct()

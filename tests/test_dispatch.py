@@ -1,16 +1,13 @@
 """From a press to a sweep: by the queue while it answers, in the pressed process while it does not."""
 
-import threading
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import redis
 
-from panicboard import budgets, dispatch, panics, processes, readings
+from panicboard import dispatch, panics, processes, readings
 from panicboard.models import Account, Panic, Sweep, SweptOrder
 from panicboard.panics import Scope
 from tests.broker_process import Breakable
@@ -31,17 +28,6 @@ ONE_SWEEP = {
     "/fapi/v1/openAlgoOrders": 2,
     "/fapi/v1/openOrders": 2,
 }
-
-
-@pytest.fixture
-def direct(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A direct path for this test alone: `stop_direct` is for a process that ends."""
-    monkeypatch.setattr(dispatch, "_DIRECT", ThreadPoolExecutor(64))
-    monkeypatch.setattr(dispatch, "_stopping", threading.Event())
-    monkeypatch.setattr(dispatch, "_here", set())
-    monkeypatch.setattr(budgets, "_local", budgets._LocalCounts())
-    yield
-    dispatch.stop_direct()
 
 
 def press(scope: Scope | None = None) -> Panic:
