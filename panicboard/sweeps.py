@@ -11,7 +11,7 @@ import contextlib
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -46,6 +46,7 @@ from panicboard.venues.errors import (
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+A = TypeVar("A")
 
 #: Venue calls of all sweeps of this process: those of one account leave side by side. These threads
 #: touch no database.
@@ -79,8 +80,7 @@ def run(sweep_id: int) -> None:
         sweeper = _Sweeper(sweep)
         if sweep.first_request_at is None:
             sweeper.send_first_cancels()
-            sweeper.wait_for_answers()
-            rush.stand_aside(sweep.panic_id)
+        rush.stand_aside(sweep.panic_id)
         sweeper.go()
     except LostSweep:
         logger.info("%s: taken over or released", sweep)
@@ -120,7 +120,7 @@ class _Sweeper:
         self.known = self._scope_of(readings.known_symbols(self.reading))
 
     def send_first_cancels(self) -> None:
-        """Send a cancel for everything known, before anything is written down.
+        """Send a cancel for everything known, before anything is written down, and wait for the answers.
 
         What stands in the way of that is found again, and put on the board, by the first round.
         """
@@ -128,12 +128,10 @@ class _Sweeper:
             self.adapter = self._open(self.budget)
             self.sent_at = timezone.now()
             self.flying = self._send_mass_cancels(self._targets())
+            wait([future for _, future in self.flying])
+            self.answered_at = timezone.now()
         except Exception:
             logger.info("%s: no cancel could leave at once", self.sweep, exc_info=True)
-
-    def wait_for_answers(self) -> None:
-        wait([future for _, future in self.flying])
-        self.answered_at = timezone.now()
 
     def go(self) -> None:
         """Rounds, with a pause after each that did not get through, until clear or a longer wait."""
@@ -237,7 +235,7 @@ class _Sweeper:
         calls = self._mass_cancels(targets)
         with contextlib.suppress(BudgetSpent):  # then each call pays for itself, as far as the limit goes
             self.budget.prepay(self.adapter.cancel_limit(), sum(call.weight for call in calls))
-        return [(call, CALLS.submit(_patiently, self.adapter.mass_cancel, call)) for call in calls]
+        return list(zip(calls, _side_by_side(self.adapter.mass_cancel, calls), strict=True))
 
     def _mass_cancels(self, targets: set[BookSymbol]) -> list[MassCancel]:
         if self.panic.scope == Panic.Scope.ORDERS:
@@ -361,7 +359,7 @@ class _Sweeper:
         found: list[Order] = []
         strange: list[UnknownSymbol] = []
         for batch in by_family.values():
-            for future in [CALLS.submit(_patiently, self.adapter.open_orders, one) for one in batch]:
+            for future in _side_by_side(self.adapter.open_orders, batch):
                 try:
                     found += future.result()
                 except UnknownSymbol as exc:
@@ -407,7 +405,8 @@ class _Sweeper:
         return family, "" if self.adapter.account_wide_history else symbol
 
     def _ask_one_by_one(self, rows: list[SweptOrder]) -> None:
-        futures = [(row, CALLS.submit(_patiently, self.adapter.order, swept_orders.ref(row))) for row in rows]
+        asked = _side_by_side(self.adapter.order, [swept_orders.ref(row) for row in rows])
+        futures = list(zip(rows, asked, strict=True))
         errors: list[VenueError] = []
         for row, future in futures:
             try:
@@ -539,6 +538,21 @@ class _Sweeper:
             raise LostSweep
         for name, value in changes.items():
             setattr(self.sweep, name, value)
+
+
+def _side_by_side(call: Callable[[A], T], each: Sequence[A]) -> list[Future[T]]:
+    """Make the same call for each of these, all at once; the last one on this thread, which has to wait
+    anyway. A panic of many accounts with one call each then needs no second thread for any of them.
+    """
+    futures = [CALLS.submit(_patiently, call, one) for one in each[:-1]]
+    for one in each[-1:]:
+        last: Future[T] = Future()
+        try:
+            last.set_result(_patiently(call, one))
+        except Exception as exc:
+            last.set_exception(exc)
+        futures.append(last)
+    return futures
 
 
 def _patiently(call: Callable[..., T], *args: Any) -> T:

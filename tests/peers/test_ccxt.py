@@ -1,11 +1,11 @@
 """ccxt, unmodified, against the simulator: USD-M, options, and portfolio margin."""
 
 from typing import Any
-from urllib.parse import urlsplit
 
 import ccxt
 import pytest
 
+from tests.peers.ccxt_client import connect
 from tests.simulator_process import SimulatorProcess
 
 pytest_plugins = ["tests.simulator_process"]
@@ -15,27 +15,6 @@ COIN_MARGINED = "BTC/USD:BTC"
 PAIR = "BTC/USDT"
 STOP = {"stopLossPrice": 80000}
 TRIGGER = {"trigger": True}
-
-
-def connect(
-    kind: type[ccxt.Exchange], simulator: SimulatorProcess, account: dict[str, str], **options: object
-) -> ccxt.Exchange:
-    """A ccxt client whose every API lies at the simulator, where what is not simulated is answered 404."""
-    urls = {name: simulator.url + urlsplit(url).path for name, url in kind().urls["api"].items()}
-    return kind(
-        {
-            "apiKey": account["api_key"],
-            "secret": account["secret"],
-            "urls": {"api": urls},
-            "enableRateLimit": False,
-            "options": {
-                "fetchCurrencies": False,  # with these two it would ask the wallet API
-                "fetchMargins": False,
-                "warnOnFetchOpenOrdersWithoutSymbol": False,
-                **options,
-            },
-        }
-    )
 
 
 def ids(orders: list[dict[str, Any]]) -> list[str]:
