@@ -32,11 +32,10 @@ from panicboard.venues.base import (
     VenueAdapter,
 )
 from panicboard.venues.binance import BinanceHttp
+from panicboard.venues.binance_orders import algo_order, ordinary_order
 from panicboard.venues.binance_portfolio_orders import (
-    algo_order,
     cancelled_margin_orders,
     open_legs,
-    ordinary_order,
     strategy_order,
     with_legs,
 )
@@ -345,7 +344,7 @@ class BinancePortfolio(VenueAdapter):
         """
         path = "/papi/v1/um/algo/openAlgoOrders"
         reply = self.http.signed("GET", path, 1 if symbol else 40, {"symbol": symbol})
-        return [algo_order(item) for item in rows(reply, path)]
+        return [algo_order(UM_CONDITIONAL.slug, item) for item in rows(reply, path)]
 
     def open_strategies(self, book: str, symbol: str | None) -> list[Order]:
         """The open conditional orders of one symbol, or of all.
@@ -410,7 +409,10 @@ class BinancePortfolio(VenueAdapter):
         https://developers.binance.com/docs/derivatives/portfolio-margin/trade/Query-UM-Algo-Order
         """
         params = one_id(ref, "algoId", "clientAlgoId")
-        return same_order(algo_order(self.http.signed("GET", "/papi/v1/um/algo/algoOrder", 1, params)), ref)
+        return same_order(
+            algo_order(UM_CONDITIONAL.slug, self.http.signed("GET", "/papi/v1/um/algo/algoOrder", 1, params)),
+            ref,
+        )
 
     def open_strategy(self, book: str, ref: OrderRef) -> Order:
         """One conditional order, as long as it is open.
@@ -486,7 +488,7 @@ class BinancePortfolio(VenueAdapter):
         """
         params = {"symbol": symbol, "startTime": start_ms, "endTime": end_ms, "limit": HISTORY_PAGE}
         reply = self.http.signed("GET", "/papi/v1/um/algo/allAlgoOrders", 5, params)
-        return [algo_order(item) for item in rows(reply, "um/algo/allAlgoOrders")]
+        return [algo_order(UM_CONDITIONAL.slug, item) for item in rows(reply, "um/algo/allAlgoOrders")]
 
     def strategy_history(self, book: str, symbol: str, start_ms: int, end_ms: int) -> list[Order]:
         """Conditional orders of one symbol placed between two times; one page.

@@ -1,8 +1,8 @@
-"""What the portfolio margin API says about orders: three shapes of order, and order lists.
+"""What the portfolio margin API says about orders: strategies, and order lists.
 
-Ordinary and margin orders share one shape; conditional ones come as algo orders (um, present
-generation) or as strategies (cm, and um before 2026-04-28). Whatever lacks an id, a symbol or a status
-that is known raises OutcomeUnknown.
+Conditional orders come as algo orders (um, present generation, shared with USD-M futures) or as
+strategies (cm, and um before 2026-04-28). Whatever lacks an id, a symbol or a status that is known raises
+OutcomeUnknown.
 """
 
 from dataclasses import replace
@@ -11,59 +11,9 @@ from typing import Any
 
 from panicboard.venues.base import Order, OrderState
 from panicboard.venues.binance import amount, moment, order_state
+from panicboard.venues.binance_orders import ordinary_order, successor
 from panicboard.venues.binance_replies import fields, flag, required, rows
 from panicboard.venues.errors import OutcomeUnknown
-
-
-def ordinary_order(family: str, reply: Any) -> Order:
-    """An order of the um, cm or margin book, from a listing, a query or a cancel."""
-    item = fields(reply, f"{family} order")
-    status = required(item, "status")
-    list_id = str(item.get("orderListId") or "")
-    return Order(
-        family=family,
-        symbol=required(item, "symbol"),
-        venue_order_id=required(item, "orderId"),
-        # In a cancel's reply `clientOrderId` is the id of the cancel; the order's own is the original one.
-        client_order_id=str(item.get("origClientOrderId") or item.get("clientOrderId") or ""),
-        state=order_state(status),
-        venue_status=status,
-        side=str(item.get("side", "")),
-        order_type=str(item.get("type", "")),
-        quantity=amount(item.get("origQty")),
-        filled=amount(item.get("executedQty")),
-        price=amount(item.get("price")) or None,
-        trigger_price=amount(item.get("stopPrice")) or None,
-        protective=flag(item.get("reduceOnly")) or flag(item.get("closePosition")),
-        cancel_pending=status == "PENDING_CANCEL",
-        list_id="" if list_id == "-1" else list_id,
-        placed_at=moment(item.get("time")),
-        updated_at=moment(item.get("updateTime")),
-    )
-
-
-def algo_order(reply: Any) -> Order:
-    """A conditional um order, present generation."""
-    item = fields(reply, "algo order")
-    status = required(item, "algoStatus")
-    return Order(
-        family="um_conditional",
-        symbol=required(item, "symbol"),
-        venue_order_id=required(item, "algoId"),
-        client_order_id=str(item.get("clientAlgoId") or ""),
-        state=order_state(status),
-        venue_status=status,
-        side=str(item.get("side", "")),
-        order_type=str(item.get("orderType", "")),
-        quantity=amount(item.get("quantity")),
-        filled=Decimal(0),  # fills happen to the ordinary order it becomes
-        price=amount(item.get("price")) or None,
-        trigger_price=amount(item.get("triggerPrice")) or None,
-        protective=flag(item.get("reduceOnly")) or flag(item.get("closePosition")),
-        successor_id=_successor(item.get("actualOrderId")),
-        placed_at=moment(item.get("createTime")),
-        updated_at=moment(item.get("updateTime")),
-    )
 
 
 def strategy_order(family: str, reply: Any) -> Order:
@@ -87,14 +37,10 @@ def strategy_order(family: str, reply: Any) -> Order:
         price=amount(item.get("price")) or None,
         trigger_price=amount(item.get("stopPrice")) or None,
         protective=flag(item.get("reduceOnly")) or flag(item.get("closePosition")),
-        successor_id=_successor(item.get("orderId")),
+        successor_id=successor(item.get("orderId")),
         placed_at=moment(item.get("bookTime")),
         updated_at=moment(item.get("updateTime")),
     )
-
-
-def _successor(value: object) -> str:
-    return "" if value in (None, "", 0, "0") else str(value)
 
 
 def cancelled_margin_orders(reply: Any) -> list[Order]:

@@ -9,8 +9,7 @@ https://developers.binance.com/docs/derivatives/usds-margined-futures/general-in
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from decimal import Decimal
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from panicboard.venues.base import (
     Access,
@@ -27,14 +26,14 @@ from panicboard.venues.base import (
     OrderRef,
     VenueAdapter,
 )
-from panicboard.venues.binance import BinanceHttp, amount, moment, order_state
+from panicboard.venues.binance import BinanceHttp
+from panicboard.venues.binance_orders import algo_order, ordinary_order
 from panicboard.venues.binance_replies import (
     HISTORY_PAGE,
     access,
     acknowledge,
     batch_cancel,
     fields,
-    flag,
     history_in_windows,
     one_id,
     required,
@@ -209,7 +208,9 @@ class BinanceUsdm(VenueAdapter):
         https://developers.binance.com/docs/derivatives/usds-margined-futures/trade/rest-api/Cancel-Order
         """
         params = {"symbol": ref.symbol, **one_id(ref, "orderId", "origClientOrderId")}
-        same_order(_ordinary(self.http.signed("DELETE", "/fapi/v1/order", 1, params)), ref)
+        same_order(
+            ordinary_order(ORDINARY.slug, self.http.signed("DELETE", "/fapi/v1/order", 1, params)), ref
+        )
 
     def cancel_conditional(self, ref: OrderRef) -> None:
         """Cancel one conditional order.
@@ -235,7 +236,7 @@ class BinanceUsdm(VenueAdapter):
         """
         weight = ORDINARY.list_symbol_weight if symbol else ORDINARY.list_all_weight
         reply = self.http.signed("GET", "/fapi/v1/openOrders", weight, {"symbol": symbol})
-        return [_ordinary(item) for item in rows(reply, "openOrders")]
+        return [ordinary_order(ORDINARY.slug, item) for item in rows(reply, "openOrders")]
 
     def open_conditional(self, symbol: str | None) -> list[Order]:
         """The open conditional orders of one symbol, or of all.
@@ -245,7 +246,7 @@ class BinanceUsdm(VenueAdapter):
         """
         weight = CONDITIONAL.list_symbol_weight if symbol else CONDITIONAL.list_all_weight
         reply = self.http.signed("GET", "/fapi/v1/openAlgoOrders", weight, {"symbol": symbol})
-        return [_conditional(item) for item in rows(reply, "openAlgoOrders")]
+        return [algo_order(CONDITIONAL.slug, item) for item in rows(reply, "openAlgoOrders")]
 
     def order(self, ref: OrderRef) -> Order:
         """One order's present state, from the book it belongs to."""
@@ -261,7 +262,9 @@ class BinanceUsdm(VenueAdapter):
         https://developers.binance.com/docs/derivatives/usds-margined-futures/trade/rest-api/Query-Order
         """
         params = {"symbol": ref.symbol, **one_id(ref, "orderId", "origClientOrderId")}
-        return same_order(_ordinary(self.http.signed("GET", "/fapi/v1/order", 1, params)), ref)
+        return same_order(
+            ordinary_order(ORDINARY.slug, self.http.signed("GET", "/fapi/v1/order", 1, params)), ref
+        )
 
     def conditional_order(self, ref: OrderRef) -> Order:
         """One conditional order's present state; `successor_id` names the ordinary order it became.
@@ -270,7 +273,7 @@ class BinanceUsdm(VenueAdapter):
         https://developers.binance.com/docs/derivatives/usds-margined-futures/trade/rest-api/Query-Algo-Order
         """
         reply = self.http.signed("GET", "/fapi/v1/algoOrder", 1, one_id(ref, "algoId", "clientAlgoId"))
-        return same_order(_conditional(reply), ref)
+        return same_order(algo_order(CONDITIONAL.slug, reply), ref)
 
     def history_weight(self, family: str) -> int | None:
         """Weight 5 for every seven days begun and every thousand orders in them."""
@@ -294,7 +297,7 @@ class BinanceUsdm(VenueAdapter):
         """
         params = {"symbol": symbol, "startTime": start_ms, "endTime": end_ms, "limit": HISTORY_PAGE}
         reply = self.http.signed("GET", "/fapi/v1/allOrders", 5, params)
-        return [_ordinary(item) for item in rows(reply, "allOrders")]
+        return [ordinary_order(ORDINARY.slug, item) for item in rows(reply, "allOrders")]
 
     def conditional_history(self, symbol: str, start_ms: int, end_ms: int) -> list[Order]:
         """Conditional orders of one symbol placed between two times, less than seven days apart; one page.
@@ -304,50 +307,4 @@ class BinanceUsdm(VenueAdapter):
         """
         params = {"symbol": symbol, "startTime": start_ms, "endTime": end_ms, "limit": HISTORY_PAGE}
         reply = self.http.signed("GET", "/fapi/v1/allAlgoOrders", 5, params)
-        return [_conditional(item) for item in rows(reply, "allAlgoOrders")]
-
-
-def _ordinary(reply: Any) -> Order:
-    item = fields(reply, "order")
-    status = required(item, "status")
-    return Order(
-        family=ORDINARY.slug,
-        symbol=required(item, "symbol"),
-        venue_order_id=required(item, "orderId"),
-        client_order_id=str(item.get("clientOrderId") or ""),
-        state=order_state(status),
-        venue_status=status,
-        side=str(item.get("side", "")),
-        order_type=str(item.get("type", "")),
-        quantity=amount(item.get("origQty")),
-        filled=amount(item.get("executedQty")),
-        price=amount(item.get("price")) or None,
-        trigger_price=amount(item.get("stopPrice")) or None,
-        protective=flag(item.get("reduceOnly")) or flag(item.get("closePosition")),
-        placed_at=moment(item.get("time")),
-        updated_at=moment(item.get("updateTime")),
-    )
-
-
-def _conditional(reply: Any) -> Order:
-    item = fields(reply, "algo order")
-    status = required(item, "algoStatus")
-    successor = str(item.get("actualOrderId") or "")
-    return Order(
-        family=CONDITIONAL.slug,
-        symbol=required(item, "symbol"),
-        venue_order_id=required(item, "algoId"),
-        client_order_id=str(item.get("clientAlgoId") or ""),
-        state=order_state(status),
-        venue_status=status,
-        side=str(item.get("side", "")),
-        order_type=str(item.get("orderType", "")),
-        quantity=amount(item.get("quantity")),
-        filled=Decimal(0),  # fills happen to the ordinary order it becomes
-        price=amount(item.get("price")) or None,
-        trigger_price=amount(item.get("triggerPrice")) or None,
-        protective=flag(item.get("reduceOnly")) or flag(item.get("closePosition")),
-        successor_id="" if successor == "0" else successor,
-        placed_at=moment(item.get("createTime")),
-        updated_at=moment(item.get("updateTime")),
-    )
+        return [algo_order(CONDITIONAL.slug, item) for item in rows(reply, "allAlgoOrders")]
