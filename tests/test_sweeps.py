@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
-from panicboard import credentials
-from panicboard.models import Account, Panic, Sweep
+from panicboard.models import Account, Panic, Reading, Sweep
 from tests.factories import BOOKS, VENUES
 from tests.sweep_stage import Events, Outcome, Stage, State, is_cancel
 from tests.venue_calls import CALLS, CONDITIONAL, family_of
@@ -145,6 +145,126 @@ def test_sweep_of_coinswitch_follows_an_order_that_no_list_shows(stage: Stage) -
     sweep = stage.work_until_over(stage.press(account))
 
     stage.assert_proven(sweep)
+
+
+def test_sweep_of_coinswitch_is_not_clear_while_an_order_that_no_list_shows_stays(stage: Stage) -> None:
+    account = stage.account("coinswitch")
+    now_ms = stage.seed(account)[0]["created_ms"]
+    old = stage.seed(account, created_ms=now_ms - 60 * DAY_MS)[0]
+    stage.simulator.fault("refuse_cancel", account=account.name, order_id=old["order_id"])
+    sweep = stage.press(account)
+
+    states = set()
+    for _ in range(4):
+        states.add(stage.work(sweep).state)
+        stage.minute_passes()
+    row = sweep.orders.get(venue_order_id=old["order_id"])
+    stage.simulator.clear_faults()
+    sweep = stage.work_until_over(sweep)
+
+    assert states == {State.NOT_CLEAR}
+    assert row.outcome == Outcome.STILL_OPEN
+    stage.assert_proven(sweep)
+
+
+def test_sweep_of_coinswitch_ends_where_the_history_is_too_long_to_read(stage: Stage) -> None:
+    account = stage.account("coinswitch")
+    now_ms = stage.seed(account)[0]["created_ms"]
+    stage.seed(account, created_ms=now_ms - 3 * DAY_MS)
+    stage.seed(account, 1100, symbol="ETHUSDT")
+    closed = {"account": account.name, "symbol": "ETHUSDT"}
+    stage.simulator.control("POST", "expire", closed)
+    stage.read(account)
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    assert sweep.state == State.CLEAR, sweep.last_word
+    assert list(sweep.orders.values_list("outcome", flat=True)) == [Outcome.CANCELLED] * 2
+
+
+def test_cancel_that_the_venue_has_not_carried_out_is_not_the_end(stage: Stage) -> None:
+    stage.simulator.control("POST", "switches", {"coinswitch_cancel_delay_ms": 3_600_000})
+    account = stage.account("coinswitch")
+    order = stage.seed(account)[0]
+    stage.read(account)
+    sweep = stage.press(account)
+
+    states = set()
+    for _ in range(3):
+        states.add(stage.work(sweep).state)
+        stage.minute_passes()
+    row = sweep.orders.get()
+    stage.simulator.control("POST", "fill", {"account": account.name, "order_id": order["order_id"]})
+    sweep = stage.work_until_over(sweep)
+
+    assert states == {State.NOT_CLEAR}
+    assert (row.outcome, row.note) == (Outcome.ACKED, "cancel taken by the venue, not carried out yet")
+    assert stage.rows(sweep) == {("ordinary", "BTCUSDT", order["order_id"]): Outcome.FILLED}
+    stage.assert_proven(sweep)
+
+
+@pytest.mark.parametrize("others", [True, False], ids=["with others", "alone"])
+@pytest.mark.parametrize(
+    ("adapter", "key"),
+    [
+        ("binance-usdm", "ordinary GONEUSDT"),
+        ("binance-options", "ordinary BTC-200101-9000-C"),
+        ("binance-portfolio", "um GONEUSDT"),
+        ("binance-portfolio", "margin GONEUSDT"),
+        ("coinswitch", "ordinary GONEUSDT"),
+    ],
+)
+def test_known_symbol_that_the_venue_has_delisted_does_not_stop_a_sweep(
+    stage: Stage, adapter: str, key: str, others: bool
+) -> None:
+    account = stage.account(adapter)
+    if others:
+        stage.seed(account, 2)
+    stage.read(account)
+    reading = Reading.objects.get(account=account)
+    reading.symbols[key] = timezone.now().isoformat()
+    reading.save(update_fields=["symbols"])
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    stage.assert_proven(sweep)
+
+
+@pytest.mark.parametrize("adapter", VENUES)
+def test_sweep_of_a_symbol_that_the_venue_does_not_know_is_never_clear(stage: Stage, adapter: str) -> None:
+    account = stage.account(adapter)
+    stage.seed(account)
+    sweep = stage.press(account, kind=Panic.Scope.SYMBOL, symbol="GONEUSDT")
+
+    sweep = stage.work(sweep)
+
+    assert (sweep.state, sweep.clear_at) == (State.FAILED, None)
+    words = (
+        "HTTP 422 Input symbol is invalid" if adapter == "coinswitch" else "HTTP 400 -1121 Invalid symbol."
+    )
+    assert words in sweep.last_word
+
+
+@pytest.mark.parametrize("known", [{}, {"symbol": "BTC-200101-9000-C"}], ids=["order", "symbol"])
+def test_order_that_the_venue_does_not_know_any_more_stays_unknown(
+    stage: Stage, known: dict[str, str]
+) -> None:
+    account = stage.account("binance-options")
+    stage.seed(account)
+    stage.read(account)
+    reading = Reading.objects.get(account=account)
+    reading.orders.append({**reading.orders[0], "venue_order_id": "999", **known})
+    reading.save(update_fields=["orders"])
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    row = sweep.orders.get(venue_order_id="999")
+    assert sweep.state == State.CLEAR
+    assert (row.outcome, row.vanished, row.note) == (
+        Outcome.UNKNOWN,
+        True,
+        "on no list of the venue, which does not know it any more",
+    )
 
 
 @pytest.mark.parametrize("adapter", ["binance-options", "binance-portfolio"])
@@ -374,6 +494,26 @@ def test_order_placed_after_the_press_is_swept_and_noted(stage: Stage, adapter: 
 
 
 @pytest.mark.parametrize("adapter", VENUES)
+def test_order_placed_between_the_two_readings_is_cancelled_too(
+    stage: Stage, events: Events, adapter: str
+) -> None:
+    account = stage.account(adapter)
+    stage.seed(account)
+    stage.read(account)
+    elsewhere = "ETH-261225-3000-C" if adapter == "binance-options" else "ETHUSDT"
+    late: list[dict[str, Any]] = []
+    events.after(CALLS[adapter].listing, lambda: late.extend(stage.seed(account, symbol=elsewhere)))
+    sweep = stage.press(account)
+
+    found = stage.work(sweep)
+    sweep = stage.work_until_over(sweep)
+
+    assert (found.state, found.known_empty_at, found.clear_at) == (State.NOT_CLEAR, None, None)
+    stage.assert_proven(sweep)
+    assert sweep.orders.get(venue_order_id=late[0]["order_id"]).note == "placed after the press"
+
+
+@pytest.mark.parametrize("adapter", VENUES)
 def test_sweep_is_not_clear_while_a_bot_goes_on_quoting(stage: Stage, adapter: str) -> None:
     account = stage.account(adapter)
     stage.seed(account)
@@ -452,8 +592,8 @@ def test_conditional_order_that_triggers_in_mid_sweep_is_swept_on_the_ordinary_b
     when, call = MOMENTS[moment]
 
     def trigger() -> None:
-        stage.simulator.control("DELETE", "faults", None, id=refusal)
         stage.simulator.control("POST", "trigger", chosen)
+        stage.simulator.control("DELETE", "faults", None, id=refusal)
 
     getattr(events, when)(_TRIGGER_CALLS[adapter][call], trigger)
     sweep = stage.press(account)
@@ -462,13 +602,11 @@ def test_conditional_order_that_triggers_in_mid_sweep_is_swept_on_the_ordinary_b
 
     assert events.left == 0
     stage.assert_proven(sweep)
-    ordinary = next(o for o in stage.simulator.book(account.name, only_open=False) if o != order)
-    rows = dict(sweep.orders.values_list("venue_order_id", "outcome"))
-    assert rows[order["order_id"]] == Outcome.EXPIRED
-    assert rows.keys() - {order["order_id"]} == ids(
-        [o for o in stage.simulator.book(account.name, only_open=False) if o["book"] != order["book"]]
-    )
-    assert ordinary
+    became = [o for o in stage.simulator.book(account.name, only_open=False) if o["book"] != order["book"]]
+    assert {key[2]: outcome for key, outcome in stage.rows(sweep).items()} == {
+        order["order_id"]: Outcome.EXPIRED,
+        became[0]["order_id"]: Outcome.CANCELLED,
+    }
 
 
 @pytest.mark.parametrize("adapter", VENUES)
@@ -500,7 +638,6 @@ def test_sweep_of_an_account_without_credentials_says_what_to_do(stage: Stage) -
 
     sweep = stage.work(sweeps["alpha"])
     other = stage.work_until_over(sweeps["beta"])
-    credentials.seal(account, api_key="A" * 64, secret="B" * 64)
 
     assert (sweep.state, sweep.last_word) == (
         State.FAILED,

@@ -9,7 +9,7 @@ import pytest
 from django.db import DatabaseError
 from django.utils import timezone
 
-from panicboard import panics, sweeps
+from panicboard import panics, rush
 from panicboard.models import Account, Panic, Sweep
 from tests.factories import BOOKS, VENUES
 from tests.sweep_stage import Events, Outcome, Stage, State, in_thread, is_cancel
@@ -54,6 +54,22 @@ def test_wider_press_takes_over_what_is_unresolved(stage: Stage, adapter: str) -
     assert rows[
         ("um" if adapter == "binance-portfolio" else "ordinary", BOOKS[adapter][1], stays["order_id"])
     ] == (Outcome.STILL_OPEN)
+    stage.assert_proven(wide)
+
+
+def test_wider_press_takes_a_symbols_sweep_over_too(stage: Stage) -> None:
+    account = stage.account("binance-usdm")
+    stage.seed(account)
+    stays = stage.seed(account, symbol="ETHUSDT")[0]
+    refusal = stage.simulator.fault("refuse_cancel", account=account.name, order_id=stays["order_id"])
+    narrow = stage.work(stage.press(account, kind=Panic.Scope.SYMBOL, symbol="ETHUSDT"))
+
+    wide = stage.press(account)
+    narrow = stage.work(narrow)
+    stage.simulator.control("DELETE", "faults", None, id=refusal)
+    wide = stage.work_until_over(wide)
+
+    assert (narrow.state, narrow.handed_over_to) == (State.HANDED_OVER, wide.panic)
     stage.assert_proven(wide)
 
 
@@ -182,7 +198,7 @@ def test_lease_is_given_back_when_the_database_fails_right_after_the_cancels(
         raise DatabaseError("database is locked")
 
     with monkeypatch.context() as broken:
-        broken.setattr(sweeps.rush, "stand_aside", fail)
+        broken.setattr(rush, "stand_aside", fail)
         with pytest.raises(DatabaseError):
             stage.work(sweep)
     failed = Sweep.objects.get(pk=sweep.pk)
