@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 VAR = Path(tempfile.mkdtemp(prefix="panicboard-test-"))
 for name in ("REDIS_URL", "BROKER_URL", "DATABASE_URL", "PANICBOARD_URL", "SECRET_KEY", "CREDENTIALS_KEYS"):
     os.environ.pop(name, None)
+(VAR / "static").mkdir()
 os.environ["PANICBOARD_VAR"] = str(VAR)
 os.environ["DJANGO_SETTINGS_MODULE"] = "panicboard.settings"
 
