@@ -46,9 +46,18 @@ def queue(task_name: str, ids: Sequence[int], *, expires_s: float | None = None)
 def sweeps(sweep_ids: Sequence[int]) -> bool:
     """Have these sweeps run. Returns whether the queue took them all; the rest run directly, here."""
     taken = queue("run_sweep", sweep_ids)
-    for sweep_id in sweep_ids[taken:]:
-        _go_directly(sweep_id)
+    sweeps_here(sweep_ids[taken:])
     return taken == len(sweep_ids)
+
+
+def sweeps_here(sweep_ids: Sequence[int]) -> None:
+    """Have this process run these sweeps; each once, however often it is offered."""
+    for sweep_id in sweep_ids:
+        with _here_changed:
+            if sweep_id in _here:
+                continue
+            _here.add(sweep_id)
+        _DIRECT.submit(_run_directly, sweep_id)
 
 
 def stop_direct() -> None:
@@ -71,15 +80,6 @@ def queue_answers() -> bool:
     except (OperationalError, OSError):
         return False
     return True
-
-
-def _go_directly(sweep_id: int) -> None:
-    """Have this process run a sweep: once, however often it is offered."""
-    with _here_changed:
-        if sweep_id in _here:
-            return
-        _here.add(sweep_id)
-    _DIRECT.submit(_run_directly, sweep_id)
 
 
 def _run_directly(sweep_id: int) -> None:

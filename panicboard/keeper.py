@@ -1,13 +1,13 @@
 """The due loop: every 50 ms it queues what is due, and nothing else.
 
 Sweeps that nobody took or whose worker died, sweeps whose wait is over, readings. Keepers hold a lease;
-one leads, another takes over within two seconds. When the queue does not answer, the keeper runs due
-sweeps itself.
+one leads, another takes over within two seconds. When the queue does not answer, or no worker takes what
+it holds (dead, or still on their way back to a broker that was away), the keeper runs due sweeps itself.
 """
 
 import logging
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import Error, close_old_connections
@@ -24,6 +24,9 @@ LEAD_S = 2.0
 #: How long a queued reading may wait for a worker before it is offered again.
 OFFER_READING_AGAIN_S = 30
 KEEP_BEATS = timedelta(days=1)
+
+#: The sweeps queued by this keeper of late: when each is offered again, unless somebody takes it.
+_offered: dict[int, datetime] = {}
 
 
 def run(stop: threading.Event) -> None:
@@ -53,17 +56,26 @@ def run(stop: threading.Event) -> None:
 
 
 def offer_sweeps() -> int:
-    """Queue every sweep that is due and that nobody holds. Returns how many."""
+    """Queue every sweep that is due and that nobody holds. Returns how many there were.
+
+    What was offered before, by its press or from here, and has not been touched since, is run here.
+    """
     now = timezone.now()
     due = list(
         Sweep.objects.filter(Q(lease_until=None) | Q(lease_until__lt=now), due_at__lte=now)
         .exclude(state__in=Sweep.OVER)
-        .values_list("pk", flat=True)
+        .values_list("pk", "due_at", "state")
     )
+    not_taken = [pk for pk, at, state in due if state == Sweep.State.QUEUED or _offered.get(pk) == at]
+    for pk in [pk for pk, at in _offered.items() if at <= now]:
+        del _offered[pk]
     if due:
         again_at = now + timedelta(seconds=settings.SWEEP_LEASE_S)
-        Sweep.objects.filter(pk__in=due).update(due_at=again_at)
-        dispatch.sweeps(due)
+        ids = [pk for pk, _, _ in due if pk not in not_taken]
+        Sweep.objects.filter(pk__in=[pk for pk, _, _ in due]).update(due_at=again_at)
+        _offered.update(dict.fromkeys(ids, again_at))
+        dispatch.sweeps(ids)
+        dispatch.sweeps_here(not_taken)
     return len(due)
 
 

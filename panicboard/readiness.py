@@ -65,5 +65,8 @@ def of_system() -> SystemReadiness:
     queue_ok = dispatch.queue_answers()
     if seen_at is not None and timezone.now() - seen_at < ALIVE and queue_ok:
         return SystemReadiness(READY, "", queue_ok, seen_at)
-    why = "no panic worker is alive" if queue_ok else "the queue does not answer"
-    return SystemReadiness(DEGRADED, f"{why}: a press runs in the process that takes it", queue_ok, seen_at)
+    if queue_ok:
+        why = "no panic worker is alive: the keeper sweeps, two seconds after a press"
+    else:
+        why = "the queue does not answer: a press runs in the process that takes it"
+    return SystemReadiness(DEGRADED, why, queue_ok, seen_at)
