@@ -8,19 +8,25 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
-from django.conf import settings
+from django.conf import settings as project
 from django.db import connection
 from django.utils import timezone
+from pytest_django import Settings
 
 from panicboard import keeper, processes
 from panicboard.models import Account, Beat, Lease, Panic, Reading, Sweep
-from tests.factories import make_desk, make_venue
+from tests.broker_process import Breakable
+from tests.factories import make_account as make_account_at
+from tests.factories import make_desk, make_venue, seed
+from tests.simulator_process import SimulatorProcess
 from tests.waiting import until
 
 if TYPE_CHECKING:
     from tests.product import Product
 
+pytest_plugins = ["tests.broker_process", "tests.simulator_process"]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]
+State = Sweep.State
 PAST, FUTURE = timedelta(seconds=-1), timedelta(minutes=1)
 
 
@@ -34,6 +40,7 @@ def make_sweep(
 ) -> Sweep:
     """A sweep that is due so far from now, and whose lease another process holds so far from now."""
     now = timezone.now()
+    fields = {"state": State.FAILED, **fields}
     return Sweep.objects.create(
         panic=Panic.objects.create(scope=Panic.Scope.ALL, pressed_at=now),
         account=account,
@@ -60,7 +67,7 @@ def assert_about(moment: datetime, delay_s: float, before: datetime) -> None:
     assert before <= moment - timedelta(seconds=delay_s) <= timezone.now()
 
 
-def test_due_sweeps_that_nobody_took_are_offered(broker: Path) -> None:
+def test_sweeps_whose_wait_is_over_are_offered(broker: Path) -> None:
     one, two = (make_sweep(make_account(name), PAST) for name in ("one", "two"))
     before = timezone.now()
 
@@ -69,7 +76,7 @@ def test_due_sweeps_that_nobody_took_are_offered(broker: Path) -> None:
     assert queued(broker, "panic") == [("run_sweep", one.pk), ("run_sweep", two.pk)]
     for sweep in (one, two):
         sweep.refresh_from_db()
-        assert_about(sweep.due_at, settings.SWEEP_LEASE_S, before)
+        assert_about(sweep.due_at, project.SWEEP_LEASE_S, before)
 
 
 def test_sweep_is_not_offered_twice_before_a_worker_could_take_it(broker: Path) -> None:
@@ -81,8 +88,32 @@ def test_sweep_is_not_offered_twice_before_a_worker_could_take_it(broker: Path) 
     assert queued(broker, "panic") == [("run_sweep", sweep.pk)]
 
 
+@pytest.mark.usefixtures("direct")
+def test_press_that_nobody_took_is_swept_here(broker: Path) -> None:
+    sweep = make_sweep(make_account("one"), PAST, state=State.QUEUED)
+
+    assert keeper.offer_sweeps() == 1
+
+    assert queued(broker, "panic") == []
+    swept = until(lambda: Sweep.objects.filter(pk=sweep.pk, state=State.FAILED).first(), "a try")
+    assert swept is not None
+    assert swept.last_word == "one has no credentials: enter its key and secret in the admin"
+
+
+@pytest.mark.usefixtures("direct")
+def test_sweep_that_was_offered_and_not_taken_is_swept_here(broker: Path, settings: Settings) -> None:
+    settings.SWEEP_LEASE_S = 0.2
+    sweep = make_sweep(make_account("one"), PAST, state=State.NOT_CLEAR)
+    keeper.offer_sweeps()
+
+    until(lambda: keeper.offer_sweeps() == 1, "the end of the offer")
+
+    assert queued(broker, "panic") == [("run_sweep", sweep.pk)]
+    until(lambda: Sweep.objects.filter(pk=sweep.pk, state=State.FAILED).exists(), "a try")
+
+
 def test_sweep_of_a_dead_worker_is_offered(broker: Path) -> None:
-    sweep = make_sweep(make_account("one"), PAST, lease=PAST, state=Sweep.State.READING_BACK)
+    sweep = make_sweep(make_account("one"), PAST, lease=PAST, state=State.READING_BACK)
 
     keeper.offer_sweeps()
 
@@ -145,7 +176,7 @@ def test_readings_of_accounts_being_swept_are_left_alone(broker: Path) -> None:
     sweep = make_sweep(one, FUTURE)
     assert keeper.offer_readings() == 0
 
-    Sweep.objects.filter(pk=sweep.pk).update(state=Sweep.State.RELEASED)
+    Sweep.objects.filter(pk=sweep.pk).update(state=State.RELEASED)
 
     assert keeper.offer_readings() == 1
     assert queued(broker, "background") == [("read_account", one.pk)]
@@ -225,3 +256,21 @@ def test_keeper_ends_when_it_is_told_to(bare_product: "Product") -> None:
     running.signal(signal.SIGTERM)
 
     assert running.wait() == 0
+
+
+def test_keeper_that_sweeps_by_itself_ends_when_it_is_told_to(
+    bare_product: "Product", broken: Breakable, simulator: SimulatorProcess
+) -> None:
+    account = make_account_at(simulator)
+    simulator.fault("refuse_cancel", order_id=seed(simulator, account)[0]["order_id"])
+    broken.kill()
+    running = bare_product.start(processes.keeper())
+    sweep = make_sweep(account, PAST)
+    owned = Sweep.objects.filter(pk=sweep.pk, state=State.NOT_CLEAR, lease_owner__contains=f":{running.pid}:")
+    until(owned.exists, "a sweep in the keeper")
+
+    running.signal(signal.SIGTERM)
+
+    assert running.wait() == 0
+    sweep.refresh_from_db()
+    assert (sweep.state, sweep.lease_owner, sweep.lease_until) == (State.NOT_CLEAR, "", None)

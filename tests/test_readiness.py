@@ -108,7 +108,7 @@ def test_system_without_a_living_panic_worker_is_degraded(last_sign: timedelta |
         Beat.objects.create(process="worker-panic@here:1", kind="worker-panic", at=seen_at)
 
     assert readiness.of_system() == SystemReadiness(
-        DEGRADED, "no panic worker is alive: a press runs in the process that takes it", True, seen_at
+        DEGRADED, "no panic worker is alive: the keeper sweeps, two seconds after a press", True, seen_at
     )
 
 
