@@ -43,7 +43,7 @@ def up_argv() -> list[str]:
 
 
 def children_of(running: Running) -> dict[str, int]:
-    """What runs in the process group of the guard, by program (Linux)."""
+    """What runs in the process group of the guard, by program."""
     listed = subprocess.run(
         ["ps", "-e", "-ww", "-o", "pid=,pgid=,ppid=,args="], capture_output=True, text=True, check=True
     ).stdout
@@ -52,7 +52,7 @@ def children_of(running: Running) -> dict[str, int]:
 
 
 def is_there(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
+    return subprocess.run(["ps", "-p", str(pid)], capture_output=True, check=False).returncode == 0
 
 
 def test_up_names_the_taken_port_and_its_option(start_up: Start, taken_port: int) -> None:
