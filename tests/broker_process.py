@@ -75,9 +75,12 @@ def _breakable(valkey: Path) -> Iterator[Breakable]:
 @pytest.fixture
 def broken(broker: Path, _breakable: Breakable) -> Iterator[Breakable]:
     """The empty broker, whole at first, to be broken by the test; whole again afterwards."""
+    from panicboard import budgets
+
     yield _breakable
     _breakable.thaw()
     _breakable.revive()
+    budgets._redis_lost_at = -budgets.RETRY_REDIS_S  # this process asks it again at once
 
 
 @pytest.fixture
