@@ -198,8 +198,12 @@ class AccountBudget:
                 f"a call of weight {weight} is more than {self.work.value}s may use of {limit.pool} ({cap})",
                 retry_after_ms=limit.window_s * 1000,
             )
+        until = f"{wait_ms / 1000:.0f} s"
+        if refused := self._refused(pool):
+            said = f"the venue refuses {limit.pool} calls for {until}: {refused}"
+            raise BudgetSpent(said, retry_after_ms=wait_ms)
         raise BudgetSpent(
-            f"the {limit.pool} limit ({cap} a {limit.window_s} s) is used up for {wait_ms / 1000:.0f} s",
+            f"the {limit.pool} limit ({cap} a {limit.window_s} s) is used up for {until}",
             retry_after_ms=wait_ms,
         )
 
@@ -214,17 +218,27 @@ class AccountBudget:
         except redis.RedisError as exc:
             _lost_redis(exc)
 
-    def block(self, limit: Limit, retry_after_ms: int) -> None:
+    def block(self, limit: Limit, retry_after_ms: int, why: str) -> None:
         """Hear that the venue refuses this pool for a while: nobody calls it until then."""
         pool = self._pool(limit)
         _local.block(pool, retry_after_ms)
-        logger.warning(
-            "%s: venue refuses %s for %.0f s", self.account.name, limit.pool, retry_after_ms / 1000
-        )
+        logger.warning("%s: venue refuses %s: %s", self.account.name, limit.pool, why)
         try:
-            client().set(f"{pool}:blocked", 1, px=retry_after_ms)
+            if client().pttl(f"{pool}:blocked") < retry_after_ms:  # never shorten a ban
+                client().set(f"{pool}:blocked", why, px=retry_after_ms)
         except redis.RedisError as exc:
             _lost_redis(exc)
+
+    def _refused(self, pool: str) -> str:
+        """Why the venue refuses this pool now; empty while it does not, or nobody can tell."""
+        if _without_redis():
+            return ""
+        try:
+            why = client().get(f"{pool}:blocked")
+        except redis.RedisError as exc:
+            _lost_redis(exc)
+            return ""
+        return why.decode(errors="replace") if isinstance(why, bytes) else ""
 
     def used(self, limit: Limit) -> int | None:
         """How much of the pool all processes used in its window; None while Redis does not answer."""

@@ -107,6 +107,11 @@ class Head:
     latched: int
 
     @property
+    def held(self) -> bool:
+        """Whether there is anything to release: a latch, or a sweep that goes on."""
+        return self.latched > 0 or self.ended_at is None
+
+    @property
     def is_known(self) -> bool:
         """Whether its zero, if it is one, means anything."""
         return self.tally.total > 0 or not self.unlisted

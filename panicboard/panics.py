@@ -12,7 +12,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from panicboard import dispatch
@@ -136,45 +136,44 @@ def give_reason(panic: Panic, reason: str, *, by: User | None, by_name: str) -> 
 
 
 def release(panic: Panic, *, released_by: User | None, released_by_name: str, reason: str) -> int:
-    """Release every account that this panic holds latched. Returns how many. See `release_accounts`."""
-    return release_accounts(
-        Account.objects.filter(latched_by=panic),
-        released_by=released_by,
-        released_by_name=released_by_name,
-        reason=reason,
-    )
+    """Release what this panic holds: its latches, and its sweeps that are not clear.
+
+    Starts nothing. Returns how many accounts that were. Raises ValueError for a reason too short.
+    """
+    latched = Account.objects.filter(latched_by=panic)
+    return _release(latched, Q(panic=panic) | Q(account__in=latched), released_by, released_by_name, reason)
 
 
 def release_accounts(
     accounts: QuerySet[Account], *, released_by: User | None, released_by_name: str, reason: str
 ) -> int:
-    """Release latched accounts: stop their sweeps, let heartbeats and new orders through again.
+    """Release these accounts: their latches, and every sweep of theirs that is not clear.
 
-    Starts nothing. Returns how many accounts were latched. Raises ValueError for a reason too short.
+    Starts nothing. Returns how many accounts that were. Raises ValueError for a reason too short.
     """
+    latched = accounts.filter(latched_at__isnull=False)
+    return _release(latched, Q(account__in=accounts), released_by, released_by_name, reason)
+
+
+def _release(
+    latched: QuerySet[Account], sweeps: Q, released_by: User | None, released_by_name: str, reason: str
+) -> int:
     if len(reason.strip()) < SHORTEST_REASON:
         raise ValueError(f"Give a reason of at least {SHORTEST_REASON} characters.")
     with transaction.atomic():
-        latched = list(accounts.filter(latched_at__isnull=False).select_related("latched_by"))
-        Sweep.objects.filter(account__in=latched).exclude(state__in=Sweep.OVER).update(
+        unfinished = Sweep.objects.filter(sweeps).exclude(state__in=Sweep.OVER)
+        held: dict[Account, Panic | None] = {}
+        held |= {sweep.account: sweep.panic for sweep in unfinished.select_related("account", "panic")}
+        held |= {account: account.latched_by for account in latched.select_related("latched_by")}
+        unfinished.update(
             state=Sweep.State.RELEASED, last_word=f"released by {released_by_name} before it was clear"
         )
-        for account in latched:
-            assert account.latched_by is not None  # noqa: S101 (a database constraint)
-            _record(
-                AuditEntry.Action.RELEASED,
-                account.latched_by,
-                released_by,
-                released_by_name,
-                reason,
-                account=account,
-            )
-        Account.objects.filter(pk__in=[account.pk for account in latched]).update(
-            latched_at=None, latched_by=None
-        )
-    for account in latched:
+        for account, panic in held.items():
+            _record(AuditEntry.Action.RELEASED, panic, released_by, released_by_name, reason, account=account)
+        latched.update(latched_at=None, latched_by=None)
+    for account in held:
         logger.warning("%s released by %s: %s", account.name, released_by_name, reason)
-    return len(latched)
+    return len(held)
 
 
 def is_running(panic: Panic) -> bool:
@@ -227,7 +226,7 @@ def _make_sweeps(panic: Panic, scope: Scope, accounts: Sequence[Account]) -> lis
 
 def _record(
     action: str,
-    panic: Panic,
+    panic: Panic | None,
     actor: User | None,
     actor_name: str,
     detail: str,

@@ -43,6 +43,7 @@ from panicboard.venues.errors import (
     VenueError,
     VenueRejected,
 )
+from panicboard.venues.http import clock_of
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -114,6 +115,8 @@ class _Sweeper:
         self.sent_at: datetime | None = None
         self.answered_at: datetime | None = None
         self.flying: list[tuple[MassCancel, Future[MassCancelReply]]] = []
+        #: The rows that the last reading found open.
+        self.listed: list[SweptOrder] = []
         #: Why cancels of the present round failed.
         self.refusals: list[VenueError] = []
         self.reading: Reading = getattr(self.account, "reading", None) or readings.ensure(self.account)
@@ -158,6 +161,9 @@ class _Sweeper:
     def _round(self) -> bool:
         """Cancel where anything is known, read back, find the outcomes, read everything. True: clear."""
         self.adapter = self._open(self.budget)
+        offset = timedelta(milliseconds=clock_of(self.account.venue.base_url.rstrip("/")).offset_ms)
+        if abs(offset) >= CLOCK_SLACK / 2:  # less is within what some venues' clocks can tell
+            self.orders.venue_ahead = offset
         if self.sweep.known_empty_at is None:
             self._save(
                 round=self.sweep.round + 1,
@@ -166,6 +172,7 @@ class _Sweeper:
             self._cancel()
             targets = self._targets()
             if self._still_open(targets or None, quick=bool(targets)):
+                self._resolve_gone()
                 return False
             self._save(
                 known_empty_at=timezone.now(),
@@ -174,14 +181,15 @@ class _Sweeper:
                 failures=0,
                 last_word=f"known symbols read back empty at {timezone.now():%H:%M:%S}; full listing to come",
             )
-        if not self._resolve():
+        if not self._all_resolved():
             return False
         if self.sweep.full_empty_at is None:
             if self._still_open(None if self.sweep.whole_account else self._targets()):
+                self._resolve_gone()
                 return False
             self._save(full_empty_at=timezone.now(), read_back_at=timezone.now(), failures=0)
         lacking = self._trace()
-        if not self._resolve():
+        if not self._all_resolved():
             return False
         self._save(
             state=Sweep.State.CLEAR,
@@ -340,12 +348,14 @@ class _Sweeper:
         if symbols is None and self.sweep.whole_account:
             readings.keep(self.account, found)
         open_orders = [o for o in found if self._in_scope(o.family, o.symbol, o.venue_order_id)]
+        self.listed = []
         for order in open_orders:
             seen = self.orders.has(order)
             if order.cancel_pending:
-                self.orders.see(order, Outcome.ACKED, "cancel taken by the venue, not carried out yet")
+                outcome, note = Outcome.ACKED, "cancel taken by the venue, not carried out yet"
             else:
-                self.orders.see(order, Outcome.STILL_OPEN if seen else Outcome.SENT)
+                outcome, note = (Outcome.STILL_OPEN if seen else Outcome.SENT), ""
+            self.listed.append(self.orders.see(order, outcome, note))
         self.orders.flush()
         if open_orders and (self.sweep.known_empty_at or self.sweep.full_empty_at):
             self._save(known_empty_at=None, full_empty_at=None)
@@ -369,23 +379,40 @@ class _Sweeper:
             raise strange[0]  # no book knows the symbol of this sweep: an empty answer would prove nothing
         return found
 
-    def _resolve(self) -> bool:
-        """Find the outcome of every order that left the lists. False when one turns out to be open.
+    def _all_resolved(self) -> bool:
+        """Find the outcome of every order that left the lists. False when one turns out to be open."""
+        self._resolve(self.orders.unresolved())
+        left = self.orders.unresolved()
+        if left:
+            self._save(known_empty_at=None, full_empty_at=None)
+        return not left
+
+    def _resolve_gone(self) -> None:
+        """While some orders stay, find the outcome of those that the last reading no longer listed.
+
+        What goes wrong with that is found again, and said, when the lists are empty.
+        """
+        gone = [row for row in self.orders.unresolved() if row not in self.listed]
+        with contextlib.suppress(VenueError):
+            self._resolve(gone)
+
+    def _resolve(self, rows: list[SweptOrder]) -> None:
+        """Ask the venue what became of these orders.
 
         Prefers a symbol's history where that costs less than asking for its orders one by one.
         """
         groups: dict[tuple[str, str], list[SweptOrder]] = defaultdict(list)
-        for row in self.orders.unresolved():
+        for row in rows:
             groups[self._history_of(row.family, row.symbol)].append(row)
-        for (family, symbol), rows in groups.items():
+        for (family, symbol), group in groups.items():
             history_weight = self.adapter.history_weight(family)
             if (
                 history_weight is None
-                or history_weight > len(rows) * self.adapter.family(family).query_weight
+                or history_weight > len(group) * self.adapter.family(family).query_weight
             ):
                 continue
-            since = swept_orders.earliest(rows, self.panic.pressed_at - timedelta(days=1))
-            wanted = {row.venue_order_id for row in rows}
+            since = swept_orders.earliest(group, self.panic.pressed_at - timedelta(days=1))
+            wanted = {row.venue_order_id for row in group}
             try:
                 history = _patiently(self.adapter.history, family, symbol, since)
             except (BudgetSpent, UnknownSymbol):
@@ -394,11 +421,8 @@ class _Sweeper:
                 if order.venue_order_id in wanted and not order.state.is_open:
                     self.orders.settle(order, self.adapter)
             self.orders.flush()
-        self._ask_one_by_one(self.orders.unresolved())
-        left = self.orders.unresolved()
-        if left:
-            self._save(known_empty_at=None, full_empty_at=None)
-        return not left
+        unresolved = self.orders.unresolved()
+        self._ask_one_by_one([row for row in rows if row in unresolved])
 
     def _history_of(self, family: str, symbol: str) -> tuple[str, str]:
         """The family and symbol to ask for a history that holds this book symbol."""
@@ -434,7 +458,8 @@ class _Sweeper:
         since = self.reading.read_at - CLOCK_SLACK
         books = {
             self._history_of(book.family, book.symbol)
-            for book in self._targets()
+            for target in self._targets()
+            for book in {target, *self.adapter.book_symbols(target.symbol)}
             if self.adapter.history_weight(book.family) is not None
         }
         missed: list[str] = []

@@ -1,7 +1,7 @@
 """The orders of one sweep: each is one row, seen once and followed to its outcome."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.utils import timezone
@@ -30,17 +30,20 @@ _DETAILS = (
     "protective",
     "placed_at",
 )
-_CHANGING = [*_DETAILS, "symbol", "outcome", "outcome_at", "vanished", "note"]
+_CHANGING = ["outcome", "outcome_at", "vanished", "note"]
 
 
 class SweptOrders:
-    """The rows of one sweep in memory; `flush` writes what changed in two statements at most."""
+    """The rows of one sweep in memory; `flush` writes what changed in few statements."""
 
     def __init__(self, sweep: Sweep, rows: Iterable[SweptOrder] = ()) -> None:
         self.sweep = sweep
         self._rows = {_key(row): row for row in rows}
         self._new: list[SweptOrder] = []
         self._changed: dict[int, SweptOrder] = {}
+        self._described: dict[int, SweptOrder] = {}  # of these, details have changed as well
+        #: How far the venue's clock is ahead of ours, for what it says of times.
+        self.venue_ahead = timedelta(0)
 
     @classmethod
     def load(cls, sweep: Sweep) -> "SweptOrders":
@@ -69,11 +72,14 @@ class SweptOrders:
             del self._rows[_key(row)]
             row.symbol = order.symbol
             self._rows[_key(row)] = row
+            self._describe(row)
         for name in _DETAILS:
-            told = getattr(order, name)
-            if told or not getattr(row, name):  # some replies tell less than others: what was known stays
+            told, known = getattr(order, name), getattr(row, name)
+            if told != known and (told or not known):  # a reply that tells less leaves what was known
                 setattr(row, name, told)
-        if row.placed_at and row.placed_at > self.sweep.panic.pressed_at and not note:
+                self._describe(row)
+        pressed_at = self.sweep.panic.pressed_at + self.venue_ahead
+        if row.placed_at and row.placed_at > pressed_at and not note:
             note = "placed after the press"
         self.mark(row, outcome, note)
         return row
@@ -132,14 +138,17 @@ class SweptOrders:
             self.mark(row, outcome, note)
 
     def flush(self) -> None:
-        """Write new and changed rows."""
-        changed = list(self._changed.values())
-        if self._new:
-            SweptOrder.objects.bulk_create(self._new)
-            self._new = []
-        if changed:
-            SweptOrder.objects.bulk_update(changed, _CHANGING, batch_size=200)
-        self._changed = {}
+        """Write new and changed rows; most changes touch an outcome only, and cost a third then."""
+        outcomes = [row for pk, row in self._changed.items() if pk not in self._described]
+        described = list(self._described.values())
+        SweptOrder.objects.bulk_create(self._new)
+        SweptOrder.objects.bulk_update(outcomes, _CHANGING, batch_size=500)
+        SweptOrder.objects.bulk_update(described, [*_CHANGING, *_DETAILS, "symbol"], batch_size=200)
+        self._new, self._changed, self._described = [], {}, {}
+
+    def _describe(self, row: SweptOrder) -> None:
+        if row.pk is not None:
+            self._described[row.pk] = row
 
     def _find(self, family: str, symbol: str, venue_order_id: str) -> SweptOrder | None:
         """The row of an order. Ids may be the venue's per symbol, so the symbol is part of the name."""

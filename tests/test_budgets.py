@@ -106,12 +106,25 @@ def test_many_threads_together_never_overspend(account: Account) -> None:
 
 @pytest.mark.usefixtures("valkey")
 def test_venue_that_refuses_is_left_alone_by_everybody(account: Account) -> None:
-    AccountBudget(account, Work.READ).block(WEIGHT, 30_000)
+    AccountBudget(account, Work.READ).block(WEIGHT, 30_000, "HTTP 429 -1003 Too many requests")
 
     with pytest.raises(BudgetSpent) as caught:
         AccountBudget(account, Work.PANIC).spend(WEIGHT, 1)
 
     assert 29_000 < caught.value.retry_after_ms <= 30_000
+    assert str(caught.value) == "the venue refuses fapi calls for 30 s: HTTP 429 -1003 Too many requests"
+
+
+@pytest.mark.usefixtures("valkey")
+def test_shorter_refusal_never_ends_a_ban(account: Account) -> None:
+    budget = AccountBudget(account, Work.PANIC)
+    budget.block(WEIGHT, 120_000, "HTTP 418 banned")
+    budget.block(WEIGHT, 1_000, "HTTP 429")
+
+    with pytest.raises(BudgetSpent) as caught:
+        budget.spend(WEIGHT, 1)
+
+    assert 110_000 < caught.value.retry_after_ms <= 120_000
 
 
 @pytest.mark.usefixtures("valkey")

@@ -181,6 +181,27 @@ def test_release_of_an_older_panic_leaves_a_newer_latch() -> None:
     assert (count, one.latched_by) == (0, new)
 
 
+def test_release_stops_the_sweep_of_a_symbol_that_latched_nothing() -> None:
+    one = account("one")
+    panic = press(Scope(Panic.Scope.SYMBOL, account=one, symbol="BTCUSTD")).panic
+
+    count = panics.release(panic, released_by=None, released_by_name="risk.desk2", reason="a mistyped symbol")
+
+    assert (count, panic.sweeps.get().state) == (1, State.RELEASED)
+    assert AuditEntry.objects.get(action=AuditEntry.Action.RELEASED).account == one
+
+
+def test_release_of_a_symbol_leaves_another_panics_latch() -> None:
+    one = account("one")
+    narrow = press(Scope(Panic.Scope.SYMBOL, account=one, symbol="BTCUSDT")).panic
+    wide = press(everything()).panic
+
+    count = panics.release(narrow, released_by=None, released_by_name="risk.desk2", reason="a long reason")
+
+    one.refresh_from_db()
+    assert (count, one.latched_by, wide.sweeps.get().state) == (0, wide, State.QUEUED)
+
+
 def test_give_reason_keeps_it_with_its_author() -> None:
     account("one")
     panic = press(everything()).panic

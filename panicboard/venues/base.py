@@ -176,7 +176,7 @@ class Budget(Protocol):
     def observe(self, limit: Limit, used: int) -> None:
         """Hear what the venue says is used of the current clock minute (its header)."""
 
-    def block(self, limit: Limit, retry_after_ms: int) -> None:
+    def block(self, limit: Limit, retry_after_ms: int, why: str) -> None:
         """Hear that the venue refuses everything of this pool for a while (429, 418)."""
 
 
@@ -187,7 +187,7 @@ class Unlimited:
 
     def observe(self, limit: Limit, used: int) -> None: ...
 
-    def block(self, limit: Limit, retry_after_ms: int) -> None: ...
+    def block(self, limit: Limit, retry_after_ms: int, why: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,7 +237,7 @@ class BinanceHttp:
         if error is None:
             return reply.json
         if isinstance(error, RateLimited):
-            self.budget.block(self.limit, error.retry_after_ms)
+            self.budget.block(self.limit, error.retry_after_ms, str(error))
         raise error
 
     def _error(self, reply: http.Reply, what: str) -> VenueError | None:

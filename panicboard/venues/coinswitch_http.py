@@ -125,7 +125,7 @@ class CoinSwitchHttp:
             return reply.json
         error = _error(reply, what)
         if isinstance(error, RateLimited) and limit is not None:
-            self.budget.block(limit, error.retry_after_ms)
+            self.budget.block(limit, error.retry_after_ms, str(error))
         raise error
 
 

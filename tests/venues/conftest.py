@@ -57,7 +57,7 @@ class RecordingBudget:
     def observe(self, limit: Limit, used: int) -> None:
         self.observed.append((limit.pool, used))
 
-    def block(self, limit: Limit, retry_after_ms: int) -> None:
+    def block(self, limit: Limit, retry_after_ms: int, why: str) -> None:
         self.blocked.append((limit.pool, retry_after_ms))
 
 

@@ -9,6 +9,7 @@ from panicboard.management import scopes
 
 
 class Command(BaseCommand):
+    requires_system_checks: list[str] = []  # a broken page must not stand in the way
     help = (
         "Release latched accounts: their sweeps stop, heartbeats and new orders pass again. Starts nothing."
     )
