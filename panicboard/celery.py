@@ -32,6 +32,6 @@ def _settle_in(sender: WorkController, **kwargs: object) -> None:
     rush.works_on(sender.concurrency)
     # The thread that receives tasks waits for its turn at every read and write of its own. With a hundred
     # busy threads and the default of 5 ms a turn, a panic's tasks would trickle in over seconds.
-    sys.setswitchinterval(0.0005)
+    sys.setswitchinterval(0.002)
     # worker-panic-1@host is a worker of the kind worker-panic
     leases.start_beating(sender.hostname.partition("@")[0].rstrip("-0123456789"))

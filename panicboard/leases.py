@@ -10,6 +10,7 @@ import os
 import queue
 import socket
 import threading
+import time
 import uuid
 from collections import Counter
 from concurrent.futures import Future
@@ -98,7 +99,9 @@ class _Claims:
     database's one writer, as many selects over five tables, and as many new connections.
     """
 
-    IDLE_S = 1.0
+    IDLE_S = 5.0
+    #: A claim that follows another this closely waits a moment for more of its kind.
+    RUSH_S, GATHER_S = 0.05, 0.005
 
     def __init__(self) -> None:
         self._asked: queue.SimpleQueue[tuple[int, Future[Sweep | None]]] = queue.SimpleQueue()
@@ -115,16 +118,20 @@ class _Claims:
         return future.result()
 
     def _run(self) -> None:
+        served_at = 0.0
         while True:
             try:
                 asked = [self._asked.get(timeout=self.IDLE_S)]
             except queue.Empty:
                 connection.close()
                 continue
+            if time.monotonic() - served_at < self.RUSH_S:
+                time.sleep(self.GATHER_S)
             with contextlib.suppress(queue.Empty):
                 while True:
                     asked.append(self._asked.get_nowait())
             self._serve(asked)
+            served_at = time.monotonic()
 
     def _serve(self, asked: list[tuple[int, Future[Sweep | None]]]) -> None:
         try:

@@ -133,6 +133,7 @@ REDIS_URL = os.environ.get("REDIS_URL", f"unix://{EMBEDDED_SOCKET}")
 
 CELERY_BROKER_URL = os.environ.get("BROKER_URL") or REDIS_URL.replace("unix://", "redis+socket://", 1)
 CELERY_TASK_IGNORE_RESULT = True  # outcomes go to the database; a dead result backend blocked 19 s
+CELERY_RESULT_BACKEND_THREAD_SAFE = True  # there is none: or each thread makes itself one of that kind
 CELERY_TASK_ACKS_LATE = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
