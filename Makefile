@@ -11,7 +11,7 @@ PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11 python; 
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
 		&& echo $$python && break; done)
 
-.PHONY: run test bench lint clean
+.PHONY: run test bench lint screenshots clean
 
 run: $(VENV)/installed
 	@exec $(VENV)/bin/python manage.py up --demo --port $(PORT) --simulator-port $(SIMULATOR_PORT) $(ARGS)
@@ -21,6 +21,9 @@ test: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	$(VENV)/bin/python -m tests.bench $(if $(ONLY),--only $(ONLY))
+
+screenshots: $(VENV)/installed-dev
+	$(VENV)/bin/python -m tests.browser.screenshots
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check

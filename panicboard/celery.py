@@ -24,12 +24,13 @@ def _settle_in(sender: WorkController, **kwargs: object) -> None:
     """Keep database connections between tasks (a panic must not wait for new ones), and show we live."""
     from django.db import connections
 
-    from panicboard import leases, rush  # need the app registry, ready by now
+    from panicboard import leases, rush, sweeps  # need the app registry, ready by now
 
     for alias in connections:
         connections.settings[alias]["CONN_MAX_AGE"] = 600
         connections.settings[alias]["CONN_HEALTH_CHECKS"] = True
-    rush.works_on(sender.concurrency)
+    sweeps.take_along(4 * sender.concurrency)
+    rush.works_on(5 * sender.concurrency)
     # The thread that receives tasks waits for its turn at every read and write of its own. With a hundred
     # busy threads and the default of 5 ms a turn, a panic's tasks would trickle in over seconds.
     sys.setswitchinterval(0.002)

@@ -13,6 +13,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import timedelta
 
@@ -107,8 +108,20 @@ class _Claims:
         self._asked: queue.SimpleQueue[tuple[int, Future[Sweep | None]]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._work: Callable[[Sweep], object] | None = None
+        self._at_most = 0
+        self._held: set[int] = set()
+
+    def take_along(self, work: Callable[[Sweep], object], at_most: int) -> None:
+        """Have each claim take up to so many waiting sweeps of the same panics along, for `work`."""
+        self._work, self._at_most = work, at_most
+
+    def let_go(self, sweep_id: int) -> None:
+        self._held.discard(sweep_id)
 
     def claim(self, sweep_id: int) -> Sweep | None:
+        if sweep_id in self._held:
+            return None  # taken along before its task came, or a task delivered twice
         future: Future[Sweep | None] = Future()
         self._asked.put((sweep_id, future))
         with self._lock:
@@ -135,23 +148,31 @@ class _Claims:
 
     def _serve(self, asked: list[tuple[int, Future[Sweep | None]]]) -> None:
         try:
-            taken = _take([sweep_id for sweep_id, _ in asked])
+            taken = _take([sweep_id for sweep_id, _ in asked], self._at_most)
         except Exception as exc:  # whatever it is: those who asked wait for it
             close_old_connections()
             for _, future in asked:
                 future.set_exception(exc)
             return
+        self._held |= taken.keys()
         for sweep_id, future in asked:
-            future.set_result(
-                taken.pop(sweep_id, None)
-            )  # a task delivered twice finds nothing the second time
+            # A task delivered twice finds nothing the second time.
+            future.set_result(taken.pop(sweep_id, None))
+        for along in taken.values():
+            if self._work is not None:
+                self._work(along)
 
 
-def _take(sweep_ids: list[int]) -> dict[int, Sweep]:
+def _take(sweep_ids: list[int], along: int) -> dict[int, Sweep]:
+    """Take these sweeps, and up to `along` more of their panics that no worker has begun."""
     owner = f"{process_name()}:{uuid.uuid4().hex[:8]}"
     until = timezone.now() + timedelta(seconds=settings.SWEEP_LEASE_S)
-    free = Sweep.objects.filter(_free(), pk__in=sweep_ids).exclude(state__in=Sweep.OVER)
-    if not free.update(lease_owner=owner, lease_until=until):
+    free = Sweep.objects.filter(_free()).exclude(state__in=Sweep.OVER)
+    if along:
+        panics = Sweep.objects.filter(pk__in=sweep_ids).values("panic")
+        waiting = free.filter(panic__in=panics, state=Sweep.State.QUEUED).exclude(pk__in=sweep_ids)
+        sweep_ids = [*sweep_ids, *waiting.values_list("pk", flat=True)[:along]]
+    if not free.filter(pk__in=sweep_ids).update(lease_owner=owner, lease_until=until):
         return {}
     taken = Sweep.objects.filter(lease_owner=owner).select_related(
         "panic", "account__venue", "account__reading"
@@ -161,8 +182,10 @@ def _take(sweep_ids: list[int]) -> dict[int, Sweep]:
     return sweeps
 
 
+_claims = _Claims()
 #: Take a sweep's lease: the sweep with all that working on it needs, or None while it is over or held.
-take = _Claims().claim
+take = _claims.claim
+take_along = _claims.take_along
 
 
 def _free() -> Q:
@@ -172,6 +195,7 @@ def _free() -> Q:
 def give_back(sweep: Sweep) -> None:
     """Let go of a sweep's lease, if it is still ours."""
     _renewer.remove(sweep.lease_owner)
+    _claims.let_go(sweep.pk)
     Sweep.objects.filter(pk=sweep.pk, lease_owner=sweep.lease_owner).update(lease_owner="", lease_until=None)
 
 

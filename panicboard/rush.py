@@ -12,12 +12,13 @@ import time
 from panicboard.models import Sweep
 
 LOOK_EVERY_S = 0.02
-#: When no sweep of the panic was taken for so long, nobody is about to.
+#: When for so long no sweep of the panic was taken and no cancel answered, nobody is about to.
 NO_PROGRESS_S = 0.3
 
 _lock = threading.Lock()
 _calm: dict[int, threading.Event] = {}
 _aside = 0
+_sending = 0
 _capacity = 100
 
 
@@ -27,8 +28,25 @@ def works_on(sweeps: int) -> None:
     _capacity = sweeps
 
 
+def coming() -> None:
+    """Say that this process has taken a sweep whose first cancels are to be sent: see `gone`."""
+    global _sending
+    with _lock:
+        _sending += 1
+
+
+def gone() -> None:
+    """Say that the first cancels of a sweep were sent and answered, or could not be."""
+    global _sending
+    with _lock:
+        _sending -= 1
+
+
 def stand_aside(panic_id: int) -> None:
-    """Wait until every sweep of this panic is taken; one thread looks for all that wait here."""
+    """Wait until every sweep of this panic is taken, and its cancels sent where this process took it.
+
+    One thread looks for all that wait here.
+    """
     global _aside
     with _lock:
         _aside += 1
@@ -52,7 +70,7 @@ def stand_aside(panic_id: int) -> None:
 def _look(panic_id: int) -> None:
     not_taken = Sweep.objects.filter(panic=panic_id, state=Sweep.State.QUEUED, lease_owner="")
     before, progress_at = None, time.monotonic()
-    while _aside < _capacity and (left := not_taken.count()):
+    while _aside < _capacity and (left := (not_taken.count(), _sending)) != (0, 0):
         if left != before:
             before, progress_at = left, time.monotonic()
         elif time.monotonic() - progress_at > NO_PROGRESS_S:

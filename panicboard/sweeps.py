@@ -16,6 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+from django.db import close_old_connections
 from django.utils import timezone
 
 from panicboard import credentials, leases, readings, rush, swept_orders
@@ -52,6 +53,8 @@ A = TypeVar("A")
 #: Venue calls of all sweeps of this process: those of one account leave side by side. These threads
 #: touch no database.
 CALLS = ThreadPoolExecutor(max_workers=256, thread_name_prefix="venue-call")
+#: How many waiting sweeps of a panic one claim takes along: few, so that all workers get their share.
+TAKE_ALONG = 25
 #: Waits shorter than this are slept through with the lease held; longer ones go back to the keeper.
 SHORT_WAIT_S = 1.0
 #: Pauses after a call that surely was not executed.
@@ -75,13 +78,44 @@ def run(sweep_id: int) -> None:
     and puts that on the board first.
     """
     sweep = leases.take(sweep_id)
-    if sweep is None:
-        return
+    if sweep is not None:
+        rush.coming()
+        _work_on(sweep)
+
+
+def take_along(threads: int) -> None:
+    """Let this process begin sweeps of a panic before their tasks have reached it.
+
+    Receiving a task costs more than sending a cancel. The sweeps taken along run on threads of their
+    own; their tasks, when they come, find them taken.
+    """
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="along")
+
+    def begin(sweep: Sweep) -> None:
+        rush.coming()
+        pool.submit(_work_along, sweep)
+
+    leases.take_along(begin, TAKE_ALONG)
+
+
+def _work_along(sweep: Sweep) -> None:
     try:
-        sweeper = _Sweeper(sweep)
-        if sweep.first_request_at is None:
-            sweeper.send_first_cancels()
-        rush.stand_aside(sweep.panic_id)
+        _work_on(sweep)
+    finally:
+        close_old_connections()
+
+
+def _work_on(sweep: Sweep) -> None:
+    try:
+        first = sweep.first_request_at is None
+        try:
+            sweeper = _Sweeper(sweep)
+            if first:
+                sweeper.send_first_cancels()
+        finally:
+            rush.gone()
+        if first:
+            rush.stand_aside(sweep.panic_id)
         sweeper.go()
     except LostSweep:
         logger.info("%s: taken over or released", sweep)
