@@ -12,6 +12,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from panicboard import credentials
@@ -102,6 +103,7 @@ def read(account: Account) -> None:
             budget=budget,
             account=account.name,
         )
+        began_at = timezone.now()
         listings = adapter.listings(None)
         # All of it or nothing: half a reading would only cost weight.
         budget.prepay(adapter.listing_limit(), sum(listing.weight for listing in listings))
@@ -114,7 +116,7 @@ def read(account: Account) -> None:
         wait_ms = exc.retry_after_ms if isinstance(exc, RateLimited) else 0
         fail(reading, str(exc), timedelta(seconds=max(RETRY_S, interval_s, wait_ms / 1000)))
     else:
-        keep(account, orders, due_at=due_at, interval_s=interval_s)
+        keep(account, orders, began_at, due_at=due_at, interval_s=interval_s)
         if countdowns is not None:
             _keep_countdowns(account, countdowns)
 
@@ -126,17 +128,25 @@ def ensure(account: Account) -> Reading:
 
 
 def keep(
-    account: Account, orders: list[Order], *, due_at: datetime | None = None, interval_s: float | None = None
+    account: Account,
+    orders: list[Order],
+    began_at: datetime,
+    *,
+    due_at: datetime | None = None,
+    interval_s: float | None = None,
 ) -> None:
-    """Keep a complete reading of every family: the account's open orders as of now."""
-    now = timezone.now()
+    """Keep a complete reading of every family, as old as its first call.
+
+    One that began before what is kept already comes too late, and is dropped: a sweep may have read the
+    account meanwhile.
+    """
     reading = ensure(account)
-    seen = {f"{order.family} {order.symbol}": now.isoformat() for order in orders}
-    forgotten = (now - REMEMBER_SYMBOLS).isoformat()
+    seen = {f"{order.family} {order.symbol}": began_at.isoformat() for order in orders}
+    forgotten = (began_at - REMEMBER_SYMBOLS).isoformat()
     symbols = {key: at for key, at in {**reading.symbols, **seen}.items() if at > forgotten}
     conditional = {family.slug for family in VENUES[account.venue.adapter].families if family.conditional}
     changes: dict[str, Any] = {
-        "read_at": now,
+        "read_at": began_at,
         "orders": [to_record(order) for order in orders],
         "symbols": symbols,
         "open_count": len(orders),
@@ -150,7 +160,9 @@ def keep(
         changes["due_at"] = due_at
     if interval_s is not None:
         changes["planned_interval_s"] = interval_s
-    Reading.objects.filter(pk=reading.pk).update(**changes)
+    newer = Q(read_at=None) | Q(read_at__lt=began_at)
+    if not Reading.objects.filter(newer, pk=reading.pk).update(**changes) and due_at is not None:
+        Reading.objects.filter(pk=reading.pk).update(due_at=due_at)
 
 
 def fail(reading: Reading, why: str, wait: timedelta) -> None:

@@ -378,9 +378,10 @@ class _Sweeper:
         """List these symbols (None: everything), keep what is found, and say whether anything is open."""
         listings = self.adapter.listings(symbols, quick=quick)
         self.budget.prepay(self.adapter.listing_limit(), sum(listing.weight for listing in listings))
+        began_at = timezone.now()
         found = self._list(listings)
         if symbols is None and self.sweep.whole_account:
-            readings.keep(self.account, found)
+            readings.keep(self.account, found, began_at)
         open_orders = [o for o in found if self._in_scope(o.family, o.symbol, o.venue_order_id)]
         self.listed = []
         for order in open_orders:

@@ -81,6 +81,20 @@ def share(account: Account) -> AccountBudget:
     return AccountBudget(account, Work.READ)
 
 
+ORDER = Order(
+    family="ordinary",
+    symbol="BTCUSDT",
+    venue_order_id="1",
+    client_order_id="",
+    state=OrderState.OPEN,
+    venue_status="NEW",
+    side="BUY",
+    order_type="LIMIT",
+    quantity=Decimal(1),
+    filled=Decimal(0),
+)
+
+
 @pytest.mark.parametrize("adapter", BOOKS)
 def test_reading_finds_every_open_order(simulator: SimulatorProcess, adapter: str) -> None:
     specs, expected, books = BOOKS[adapter]
@@ -197,6 +211,23 @@ def test_half_a_reading_is_none(simulator: SimulatorProcess) -> None:
 
     assert reading.failure == "GET /fapi/v1/openOrders: the answer is not JSON"
     assert (reading.orders, reading.read_at, counts(reading)) == (good.orders, good.read_at, (2, 0, 0))
+
+
+def test_reading_that_began_before_a_newer_one_comes_too_late() -> None:
+    account = Account.objects.create(name="alpha", desk=make_desk(), venue=make_venue("http://127.0.0.1:9"))
+    began_at = timezone.now()
+    readings.keep(account, [], began_at + timedelta(seconds=1))  # a sweep read it empty meanwhile
+    due_at = began_at + timedelta(seconds=20)
+
+    readings.keep(account, [ORDER], began_at, due_at=due_at)
+
+    reading = account.reading
+    reading.refresh_from_db()
+    assert (reading.open_count, reading.read_at, reading.due_at) == (
+        0,
+        began_at + timedelta(seconds=1),
+        due_at,
+    )
 
 
 def test_unreachable_venue_says_so() -> None:

@@ -35,10 +35,11 @@ while True:
 
 #: Supervises two processes, one of which starts a third, all holding the pipe given as first argument.
 SUPERVISES = """
-import asyncio, os, sys
+import asyncio, os, signal, sys
 from panicboard.processes import Process, environment
 from panicboard.supervisor import Guard, Output, Supervisor
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # whoever runs the tests may have it ignored (nohup)
 pipe = int(sys.argv[1])
 guard = Guard()
 supervisor = Supervisor(guard=guard, environment=environment(), output=Output(sys.stdout))

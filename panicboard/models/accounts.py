@@ -1,5 +1,7 @@
 """Desks, venues, accounts, and what was last read of them."""
 
+from typing import Any
+
 from django.db import models
 from django.urls import reverse
 
@@ -49,6 +51,10 @@ class Venue(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.base_url = self.base_url.rstrip("/")  # one address, one spelling: limits are counted by it
+        super().save(*args, **kwargs)
 
 
 class Account(models.Model):
