@@ -110,18 +110,20 @@ class _Claims:
         self._thread: threading.Thread | None = None
         self._work: Callable[[Sweep], object] | None = None
         self._at_most = 0
-        self._held: set[int] = set()
+        #: Sweeps that were taken along, and whose tasks have not come yet.
+        self._along: set[int] = set()
 
     def take_along(self, work: Callable[[Sweep], object], at_most: int) -> None:
         """Have each claim take up to so many waiting sweeps of the same panics along, for `work`."""
         self._work, self._at_most = work, at_most
 
     def let_go(self, sweep_id: int) -> None:
-        self._held.discard(sweep_id)
+        self._along.discard(sweep_id)
 
     def claim(self, sweep_id: int) -> Sweep | None:
-        if sweep_id in self._held:
-            return None  # taken along before its task came, or a task delivered twice
+        if sweep_id in self._along:
+            self._along.discard(sweep_id)
+            return None  # begun before its task came; the database need not be asked
         future: Future[Sweep | None] = Future()
         self._asked.put((sweep_id, future))
         with self._lock:
@@ -154,10 +156,10 @@ class _Claims:
             for _, future in asked:
                 future.set_exception(exc)
             return
-        self._held |= taken.keys()
         for sweep_id, future in asked:
             # A task delivered twice finds nothing the second time.
             future.set_result(taken.pop(sweep_id, None))
+        self._along |= taken.keys()
         for along in taken.values():
             if self._work is not None:
                 self._work(along)
