@@ -154,7 +154,7 @@ def keep(
         "protective_count": sum(order.protective for order in orders),
         "failure": "",
         "failing_since": None,
-        "clock_offset_ms": clock_of(account.venue.base_url.rstrip("/")).offset_ms,
+        "clock_offset_ms": clock_of(account.venue.base_url).offset_ms,
     }
     if due_at is not None:
         changes["due_at"] = due_at

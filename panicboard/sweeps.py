@@ -195,7 +195,7 @@ class _Sweeper:
     def _round(self) -> bool:
         """Cancel where anything is known, read back, find the outcomes, read everything. True: clear."""
         self.adapter = self._open(self.budget)
-        offset = timedelta(milliseconds=clock_of(self.account.venue.base_url.rstrip("/")).offset_ms)
+        offset = timedelta(milliseconds=clock_of(self.account.venue.base_url).offset_ms)
         if abs(offset) >= CLOCK_SLACK / 2:  # less is within what some venues' clocks can tell
             self.orders.venue_ahead = offset
         if self.sweep.known_empty_at is None:
