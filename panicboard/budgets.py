@@ -7,12 +7,15 @@ heartbeats and reads only what leaves the reserve whole. Used-weight headers cor
 somebody else may trade from the same address. Without Redis each process keeps to a fixed share.
 """
 
+import contextlib
 import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from enum import Enum
 from functools import cache
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import redis
@@ -174,22 +177,17 @@ class AccountBudget:
         self._prepaid: Counter[str] = Counter()
         self._prepaid_lock = threading.Lock()
 
-    def prepay(self, limit: Limit, weight: int) -> None:
-        """Take the weight of several calls at once, all of it or nothing. Raises BudgetSpent."""
-        self._take(limit, weight)
-        with self._prepaid_lock:
-            self._prepaid[limit.pool] += weight
-
     def spend(self, limit: Limit, weight: int) -> None:
         """Take `weight` now, prepaid weight first. Raises BudgetSpent with how long until it is there."""
         with self._prepaid_lock:
             if self._prepaid[limit.pool] >= weight:
                 self._prepaid[limit.pool] -= weight
                 return
-        self._take(limit, weight)
+        self.take(limit, weight)
 
-    def _take(self, limit: Limit, weight: int) -> None:
-        pool, cap, window_s = self._pool(limit), self.cap(limit), limit.window_s + SLACK_S
+    def take(self, limit: Limit, weight: int) -> None:
+        """Take `weight` now. Raises BudgetSpent with how long until it is there."""
+        pool, cap, window_s = self.pool(limit), self.cap(limit), limit.window_s + SLACK_S
         wait_ms = self._ask(pool, weight, cap, window_s)
         if wait_ms == 0:
             return
@@ -207,9 +205,19 @@ class AccountBudget:
             retry_after_ms=wait_ms,
         )
 
+    def prepay(self, limit: Limit, weight: int) -> None:
+        """Take the weight of several calls at once, all of it or nothing. Raises BudgetSpent."""
+        self.take(limit, weight)
+        self.add_prepaid(limit, weight)
+
+    def add_prepaid(self, limit: Limit, weight: int) -> None:
+        """Let later calls use weight that was taken for them already."""
+        with self._prepaid_lock:
+            self._prepaid[limit.pool] += weight
+
     def observe(self, limit: Limit, used: int) -> None:
         """Hear the venue's count of its present clock minute; ours follows it upwards."""
-        pool, now = self._pool(limit), time.monotonic()
+        pool, now = self.pool(limit), time.monotonic()
         if _without_redis() or now - _observed_at.get(pool, 0.0) < OBSERVE_EVERY_S:
             return
         _observed_at[pool] = now
@@ -220,7 +228,7 @@ class AccountBudget:
 
     def block(self, limit: Limit, retry_after_ms: int, why: str) -> None:
         """Hear that the venue refuses this pool for a while: nobody calls it until then."""
-        pool = self._pool(limit)
+        pool = self.pool(limit)
         _local.block(pool, retry_after_ms)
         logger.warning("%s: venue refuses %s: %s", self.account.name, limit.pool, why)
         try:
@@ -245,7 +253,7 @@ class AccountBudget:
         if _without_redis():
             return None
         try:
-            return int(client().eval(_USED, 1, self._pool(limit), limit.window_s + SLACK_S))
+            return int(client().eval(_USED, 1, self.pool(limit), limit.window_s + SLACK_S))
         except redis.RedisError as exc:
             _lost_redis(exc)
             return None
@@ -266,7 +274,8 @@ class AccountBudget:
             return amount
         return amount * (100 - settings.BUDGET_RESERVE_PERCENT) // 100
 
-    def _pool(self, limit: Limit) -> str:
+    def pool(self, limit: Limit) -> str:
+        """The name under which Redis counts what this account's calls cost of a limit."""
         scope = f"key:{self.account.pk}" if limit.per == "key" else "address:direct"
         return f"panicboard:budget:{self._host}:{limit.pool}:{scope}"
 
@@ -278,3 +287,27 @@ class AccountBudget:
             except redis.RedisError as exc:
                 _lost_redis(exc)
         return _local.spend(pool, weight, int(cap * LOCAL_SHARE), window_s)
+
+
+class Cost(NamedTuple):
+    """What calls of one account cost of one limit."""
+
+    budget: AccountBudget
+    limit: Limit
+    weight: int
+
+
+def prepay(costs: Iterable[Cost]) -> None:
+    """Take the weight of many calls at once: of each pool all that these cost, or nothing.
+
+    Where it does not fit, each call pays for itself when it is made, as far as the limit goes.
+    """
+    pools: dict[tuple[str, int], list[Cost]] = defaultdict(list)
+    for cost in costs:
+        if cost.weight:
+            pools[cost.budget.pool(cost.limit), cost.budget.cap(cost.limit)].append(cost)
+    for together in pools.values():
+        with contextlib.suppress(BudgetSpent):
+            together[0].budget.take(together[0].limit, sum(cost.weight for cost in together))
+            for cost in together:
+                cost.budget.add_prepaid(cost.limit, cost.weight)

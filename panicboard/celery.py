@@ -4,7 +4,7 @@ import os
 import sys
 
 from celery import Celery
-from celery.signals import setup_logging, worker_init
+from celery.signals import setup_logging, task_received, worker_init
 from celery.worker import WorkController
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "panicboard.settings")
@@ -31,6 +31,7 @@ def _settle_in(sender: WorkController, **kwargs: object) -> None:
         connections.settings[alias]["CONN_HEALTH_CHECKS"] = True
     sweeps.take_along(4 * sender.concurrency)
     rush.works_on(5 * sender.concurrency)
+    task_received.connect(rush.leave_alone)
     # The thread that receives tasks waits for its turn at every read and write of its own. With a hundred
     # busy threads and the default of 5 ms a turn, a panic's tasks would trickle in over seconds.
     sys.setswitchinterval(0.002)

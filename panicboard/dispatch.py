@@ -11,22 +11,31 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from django.conf import settings
-from django.db import close_old_connections
+from django.db import Error, close_old_connections
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from panicboard import tasks
 from panicboard.celery import app
-from panicboard.models import Sweep
+from panicboard.models import Panic, Sweep
 
 logger = logging.getLogger(__name__)
 
 QUEUE_TIMEOUT_S = 0.3
+#: So many tasks of a panic are queued before its press is answered. The workers that take them take the
+#: other accounts along, and a press of two hundred is answered as soon as one of twenty.
+QUEUED_FIRST = 16
+#: How long after that the others follow, as far as no worker has begun them.
+OTHERS_AFTER_S = 0.1
 _stopping = threading.Event()
+#: Set when tasks need not wait for OTHERS_AFTER_S any more.
+_others_may_follow = threading.Event()
 _DIRECT = ThreadPoolExecutor(max_workers=64, thread_name_prefix="direct")
 #: The sweeps that this process runs itself, waiting ones among them.
 _here: set[int] = set()
 _here_changed = threading.Condition()
+#: How many panics have tasks that are still to be queued from here.
+_to_follow = 0
 
 
 def queue(task_name: str, ids: Sequence[int], *, expires_s: float | None = None) -> int:
@@ -41,6 +50,43 @@ def queue(task_name: str, ids: Sequence[int], *, expires_s: float | None = None)
     except (OperationalError, OSError, TimeoutError) as exc:
         logger.warning("the queue does not take %s (%s)", task_name, type(exc).__name__)
     return sent
+
+
+def panic(sweep_ids: Sequence[int]) -> bool:
+    """Have the sweeps of a new panic run. Returns whether the queue took the first of them.
+
+    The rest is queued a moment later from a thread of its own, and runs here where the queue does not
+    take it by then; the panic says so.
+    """
+    global _to_follow
+    first, others = sweep_ids[:QUEUED_FIRST], sweep_ids[QUEUED_FIRST:]
+    taken = queue("run_sweep", first)
+    if taken < len(first):
+        sweeps_here(sweep_ids[taken:])
+        return False
+    if others:
+        with _here_changed:
+            _to_follow += 1
+        threading.Thread(target=_queue_others, args=(others,), name="queue-others").start()
+    return True
+
+
+def _queue_others(sweep_ids: Sequence[int]) -> None:
+    global _to_follow
+    try:
+        _others_may_follow.wait(OTHERS_AFTER_S)
+        try:
+            waiting = Sweep.objects.filter(pk__in=sweep_ids, state=Sweep.State.QUEUED, lease_owner="")
+            sweep_ids = list(waiting.values_list("pk", flat=True))
+        except Error as exc:  # then all of them: a task too many does no harm
+            logger.warning("the database does not answer (%s): every task is queued", type(exc).__name__)
+        if not sweeps(sweep_ids):
+            Panic.objects.filter(sweeps__in=sweep_ids).update(direct_path=True)
+    finally:
+        close_old_connections()
+        with _here_changed:
+            _to_follow -= 1
+            _here_changed.notify_all()
 
 
 def sweeps(sweep_ids: Sequence[int]) -> bool:
@@ -63,13 +109,20 @@ def sweeps_here(sweep_ids: Sequence[int]) -> None:
 def stop_direct() -> None:
     """Let direct sweeps of this process end after their present round; a keeper takes them over."""
     _stopping.set()
+    _others_may_follow.set()
     _DIRECT.shutdown(wait=True, cancel_futures=True)
 
 
 def finish_direct() -> None:
     """Wait until every sweep that fell to this process is over: what waits here would end with it."""
     with _here_changed:
-        _here_changed.wait_for(lambda: not _here)
+        _here_changed.wait_for(lambda: not _here and not _to_follow)
+
+
+def finish_queueing() -> None:
+    """Wait until every task of this process's presses is queued, or runs here."""
+    with _here_changed:
+        _here_changed.wait_for(lambda: not _to_follow)
 
 
 def queue_answers() -> bool:

@@ -6,6 +6,7 @@ sign of life on the way. Losing a lease is found out at the next guarded update,
 
 import contextlib
 import logging
+import math
 import os
 import queue
 import socket
@@ -13,13 +14,13 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from datetime import timedelta
 
 from django.conf import settings
 from django.db import Error, close_old_connections, connection
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from panicboard.models import Beat, Lease, Sweep
@@ -108,12 +109,12 @@ class _Claims:
         self._asked: queue.SimpleQueue[tuple[int, Future[Sweep | None]]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._work: Callable[[Sweep], object] | None = None
+        self._work: Callable[[Sequence[Sweep]], object] | None = None
         self._at_most = 0
         #: Sweeps that were taken along, and whose tasks have not come yet.
         self._along: set[int] = set()
 
-    def take_along(self, work: Callable[[Sweep], object], at_most: int) -> None:
+    def take_along(self, work: Callable[[Sequence[Sweep]], object], at_most: int) -> None:
         """Have each claim take up to so many waiting sweeps of the same panics along, for `work`."""
         self._work, self._at_most = work, at_most
 
@@ -160,20 +161,25 @@ class _Claims:
             # A task delivered twice finds nothing the second time.
             future.set_result(taken.pop(sweep_id, None))
         self._along |= taken.keys()
-        for along in taken.values():
-            if self._work is not None:
-                self._work(along)
+        if taken and self._work is not None:
+            self._work(list(taken.values()))
 
 
 def _take(sweep_ids: list[int], along: int) -> dict[int, Sweep]:
-    """Take these sweeps, and up to `along` more of their panics that no worker has begun."""
+    """Take these sweeps, and up to `along` more of their panics that no worker has begun.
+
+    Of each panic no more than this worker's share, so that the others can work at their side.
+    """
     owner = f"{process_name()}:{uuid.uuid4().hex[:8]}"
     until = timezone.now() + timedelta(seconds=settings.SWEEP_LEASE_S)
     free = Sweep.objects.filter(_free()).exclude(state__in=Sweep.OVER)
     if along:
-        panics = Sweep.objects.filter(pk__in=sweep_ids).values("panic")
-        waiting = free.filter(panic__in=panics, state=Sweep.State.QUEUED).exclude(pk__in=sweep_ids)
-        sweep_ids = [*sweep_ids, *waiting.values_list("pk", flat=True)[:along]]
+        of_these = Sweep.objects.filter(panic__in=Sweep.objects.filter(pk__in=sweep_ids).values("panic"))
+        share = math.ceil(of_these.count() / max(1, _workers().count()))
+        waiting = set(of_these.filter(_free(), state=Sweep.State.QUEUED).values_list("pk", flat=True))
+        others = sorted(waiting.difference(sweep_ids))
+        room = max(0, share - len(waiting.intersection(sweep_ids)))
+        sweep_ids = [*sweep_ids, *others[: min(room, along)]]
     if not free.filter(pk__in=sweep_ids).update(lease_owner=owner, lease_until=until):
         return {}
     taken = Sweep.objects.filter(lease_owner=owner).select_related(
@@ -182,6 +188,12 @@ def _take(sweep_ids: list[int], along: int) -> dict[int, Sweep]:
     sweeps = {sweep.pk: sweep for sweep in taken}
     _renewer.add(owner, len(sweeps))
     return sweeps
+
+
+def _workers() -> QuerySet[Beat]:
+    """The workers that sweep, as far as they have given a sign of life since a lease could lapse."""
+    since = timezone.now() - timedelta(seconds=settings.SWEEP_LEASE_S)
+    return Beat.objects.filter(kind="worker-panic", at__gte=since)
 
 
 _claims = _Claims()

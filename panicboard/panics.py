@@ -111,7 +111,7 @@ def start(
                 raise
             continue
         break
-    if not dispatch.sweeps([sweep.pk for sweep in sweeps]):
+    if not dispatch.panic([sweep.pk for sweep in sweeps]):
         Panic.objects.filter(pk=panic.pk).update(direct_path=True)
         panic.direct_path = True
     logger.warning("panic %s: %s, pressed by %s", panic.pk, panic.scope_label, pressed_by_name)

@@ -14,8 +14,12 @@ from panicboard.models import Sweep
 LOOK_EVERY_S = 0.02
 #: When for so long no sweep of the panic was taken and no cancel answered, nobody is about to.
 NO_PROGRESS_S = 0.3
+#: So long at most do cancels leave alone, from the first on: a venue that hangs must not hold others up.
+ALONE_S = 0.3
 
 _lock = threading.Lock()
+_all_gone = threading.Condition(_lock)
+_alone_until = 0.0
 _calm: dict[int, threading.Event] = {}
 _aside = 0
 _sending = 0
@@ -29,17 +33,31 @@ def works_on(sweeps: int) -> None:
 
 
 def coming() -> None:
-    """Say that this process has taken a sweep whose first cancels are to be sent: see `gone`."""
-    global _sending
+    """Say that this process is about to take a sweep and send its first cancels: see `gone`."""
+    global _sending, _alone_until
     with _lock:
+        if not _sending:
+            _alone_until = time.monotonic() + ALONE_S
         _sending += 1
 
 
 def gone() -> None:
-    """Say that the first cancels of a sweep were sent and answered, or could not be."""
+    """Say that the first cancels of a sweep were sent and answered, or will not be."""
     global _sending
     with _lock:
         _sending -= 1
+        if not _sending:
+            _all_gone.notify_all()
+
+
+def leave_alone(**kwargs: object) -> None:
+    """Wait until no cancels of this process are about to leave: for whoever receives its tasks.
+
+    Receiving a task costs as much of the processor as sending a cancel, and the sweeps of the tasks
+    that follow have been taken along already.
+    """
+    with _lock:
+        _all_gone.wait_for(lambda: not _sending, max(0.0, _alone_until - time.monotonic()))
 
 
 def stand_aside(panic_id: int) -> None:

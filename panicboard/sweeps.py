@@ -19,8 +19,8 @@ from typing import Any, TypeVar
 from django.db import close_old_connections
 from django.utils import timezone
 
-from panicboard import credentials, leases, readings, rush, swept_orders
-from panicboard.budgets import AccountBudget, Work
+from panicboard import budgets, credentials, leases, readings, rush, swept_orders
+from panicboard.budgets import AccountBudget, Cost, Work
 from panicboard.models import Panic, Reading, Sweep, SweptOrder
 from panicboard.swept_orders import Outcome, SweptOrders
 from panicboard.venues import open_adapter
@@ -53,8 +53,9 @@ A = TypeVar("A")
 #: Venue calls of all sweeps of this process: those of one account leave side by side. These threads
 #: touch no database.
 CALLS = ThreadPoolExecutor(max_workers=256, thread_name_prefix="venue-call")
-#: How many waiting sweeps of a panic one claim takes along: few, so that all workers get their share.
-TAKE_ALONG = 25
+#: How many waiting sweeps of a panic one claim takes along at most, and how many of these are prepared
+#: and paid for together.
+TAKE_ALONG, TOGETHER = 100, 10
 #: Waits shorter than this are slept through with the lease held; longer ones go back to the keeper.
 SHORT_WAIT_S = 1.0
 #: Pauses after a call that surely was not executed.
@@ -77,9 +78,15 @@ def run(sweep_id: int) -> None:
     A failure is written on the sweep, with the time of the next try. Raises nothing but what is a bug,
     and puts that on the board first.
     """
-    sweep = leases.take(sweep_id)
-    if sweep is not None:
-        rush.coming()
+    rush.coming()
+    try:
+        sweep = leases.take(sweep_id)
+    except Exception:
+        rush.gone()
+        raise
+    if sweep is None:
+        rush.gone()
+    else:
         _work_on(sweep)
 
 
@@ -91,25 +98,48 @@ def take_along(threads: int) -> None:
     """
     pool = ThreadPoolExecutor(threads, thread_name_prefix="along")
 
-    def begin(sweep: Sweep) -> None:
-        rush.coming()
-        pool.submit(_work_along, sweep)
+    def begin(taken: Sequence[Sweep]) -> None:
+        for _ in taken:
+            rush.coming()
+        pool.submit(_begin_together, pool, taken)
 
     leases.take_along(begin, TAKE_ALONG)
 
 
-def _work_along(sweep: Sweep) -> None:
+def _begin_together(pool: ThreadPoolExecutor, taken: Sequence[Sweep]) -> None:
+    """Prepare these sweeps a few at a time, and give each to a thread of its own."""
+    for begin in range(0, len(taken), TOGETHER):
+        few = taken[begin : begin + TOGETHER]
+        sweepers = [_prepared(sweep) for sweep in few]
+        budgets.prepay([sweeper.cost_of(sweeper.ready) for sweeper in sweepers if sweeper and sweeper.ready])
+        for sweep, sweeper in zip(few, sweepers, strict=True):
+            pool.submit(_work_along, sweep, sweeper)
+
+
+def _prepared(sweep: Sweep) -> "_Sweeper | None":
+    """A sweeper whose first cancels are ready; None when there is none, which `_work_on` then finds too."""
     try:
-        _work_on(sweep)
+        sweeper = _Sweeper(sweep)
+        if sweep.first_request_at is None:
+            sweeper.prepare_first_cancels()
+    except Exception:
+        logger.info("%s: could not be prepared", sweep, exc_info=True)
+        return None
+    return sweeper
+
+
+def _work_along(sweep: Sweep, sweeper: "_Sweeper | None") -> None:
+    try:
+        _work_on(sweep, sweeper)
     finally:
         close_old_connections()
 
 
-def _work_on(sweep: Sweep) -> None:
+def _work_on(sweep: Sweep, sweeper: "_Sweeper | None" = None) -> None:
     try:
         first = sweep.first_request_at is None
         try:
-            sweeper = _Sweeper(sweep)
+            sweeper = sweeper or _Sweeper(sweep)
             if first:
                 sweeper.send_first_cancels()
         finally:
@@ -148,6 +178,8 @@ class _Sweeper:
         self.orders = SweptOrders(sweep)
         self.sent_at: datetime | None = None
         self.answered_at: datetime | None = None
+        #: The first cancels, made ready and paid for; None while they are not.
+        self.ready: list[MassCancel] | None = None
         self.flying: list[tuple[MassCancel, Future[MassCancelReply]]] = []
         #: The rows that the last reading found open.
         self.listed: list[SweptOrder] = []
@@ -156,15 +188,22 @@ class _Sweeper:
         self.reading: Reading = getattr(self.account, "reading", None) or readings.ensure(self.account)
         self.known = self._scope_of(readings.known_symbols(self.reading))
 
+    def prepare_first_cancels(self) -> None:
+        """Make a cancel ready for everything known; `cost_of` tells what is to be paid before it is sent."""
+        self.adapter = self._open(self.budget)
+        self.ready = self._mass_cancels(self._targets())
+
     def send_first_cancels(self) -> None:
         """Send a cancel for everything known, before anything is written down, and wait for the answers.
 
         What stands in the way of that is found again, and put on the board, by the first round.
         """
         try:
-            self.adapter = self._open(self.budget)
+            if self.ready is None:
+                self.prepare_first_cancels()
+                budgets.prepay([self.cost_of(self.ready or [])])
             self.sent_at = timezone.now()
-            self.flying = self._send_mass_cancels(self._targets())
+            self.flying = self._send(self.ready or [])
             wait([future for _, future in self.flying])
             self.answered_at = timezone.now()
         except Exception:
@@ -275,8 +314,13 @@ class _Sweeper:
         self, targets: set[BookSymbol]
     ) -> list[tuple[MassCancel, Future[MassCancelReply]]]:
         calls = self._mass_cancels(targets)
-        with contextlib.suppress(BudgetSpent):  # then each call pays for itself, as far as the limit goes
-            self.budget.prepay(self.adapter.cancel_limit(), sum(call.weight for call in calls))
+        budgets.prepay([self.cost_of(calls)])
+        return self._send(calls)
+
+    def cost_of(self, calls: Sequence[MassCancel]) -> Cost:
+        return Cost(self.budget, self.adapter.cancel_limit(), sum(call.weight for call in calls))
+
+    def _send(self, calls: Sequence[MassCancel]) -> list[tuple[MassCancel, Future[MassCancelReply]]]:
         return list(zip(calls, _side_by_side(self.adapter.mass_cancel, calls), strict=True))
 
     def _mass_cancels(self, targets: set[BookSymbol]) -> list[MassCancel]:

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from panicboard import budgets
-from panicboard.budgets import AccountBudget, Work
+from panicboard.budgets import AccountBudget, Cost, Work
 from panicboard.models import Account, Venue
 from panicboard.venues.base import Limit
 from panicboard.venues.errors import BudgetSpent
@@ -94,6 +94,33 @@ def test_prepay_takes_all_or_nothing(account: Account) -> None:
         budget.prepay(WEIGHT, 51)
 
     assert spend_all(budget, WEIGHT, 10) == 50
+
+
+@pytest.mark.usefixtures("valkey")
+def test_calls_of_many_accounts_are_paid_for_together(account: Account) -> None:
+    other = Account(pk=2, name="beta", venue=account.venue)
+    ours, theirs = AccountBudget(account, Work.PANIC), AccountBudget(other, Work.PANIC)
+
+    budgets.prepay([Cost(ours, WEIGHT, 30), Cost(theirs, WEIGHT, 60), Cost(theirs, CALLS, 10)])
+
+    assert ours.used(WEIGHT) == 90
+    assert (ours.used(CALLS), theirs.used(CALLS)) == (0, 10)
+    AccountBudget(account, Work.PANIC).spend(WEIGHT, 10)  # the rest of the limit
+    assert spend_all(ours, WEIGHT) == 30
+    assert spend_all(theirs, WEIGHT) == 60
+    assert spend_all(theirs, CALLS) == 10
+
+
+@pytest.mark.usefixtures("valkey")
+def test_calls_that_do_not_fit_together_pay_for_themselves(account: Account) -> None:
+    other = Account(pk=2, name="beta", venue=account.venue)
+    ours, theirs = AccountBudget(account, Work.PANIC), AccountBudget(other, Work.PANIC)
+    ours.spend(WEIGHT, 30)
+
+    budgets.prepay([Cost(ours, WEIGHT, 60), Cost(theirs, WEIGHT, 11), Cost(theirs, CALLS, 1)])
+
+    assert (ours.used(WEIGHT), theirs.used(CALLS)) == (30, 1)
+    assert spend_all(ours, WEIGHT, 10) == 70
 
 
 @pytest.mark.usefixtures("valkey")

@@ -1,6 +1,8 @@
 """From a press to a sweep: by the queue while it answers, in the pressed process while it does not."""
 
+import threading
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +75,71 @@ def test_press_is_taken_by_the_queue(simulator: SimulatorProcess, broker: Path) 
     assert len(queued(broker)) == 2
     assert {sweep.state for sweep in panic.sweeps.all()} == {State.QUEUED}
     assert simulator.log() == []
+
+
+@pytest.fixture
+def others_wait(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Let the tasks behind a panic's first wait for this test instead of a moment."""
+    go_on = threading.Event()
+    monkeypatch.setattr(dispatch, "OTHERS_AFTER_S", 60.0)
+    monkeypatch.setattr(dispatch, "_others_may_follow", go_on)
+    yield go_on
+    go_on.set()
+    dispatch.finish_queueing()
+
+
+def many_accounts(simulator: SimulatorProcess, count: int) -> list[Account]:
+    first = make_account(simulator, name="alpha")
+    return [first, *(make_account(simulator, name=f"beta-{number:02}") for number in range(1, count))]
+
+
+def test_press_of_many_accounts_is_answered_after_its_first_tasks(
+    simulator: SimulatorProcess, broker: Path, others_wait: threading.Event
+) -> None:
+    many_accounts(simulator, dispatch.QUEUED_FIRST + 4)
+
+    panic = press()
+
+    assert panic.direct_path is False
+    assert len(queued(broker)) == dispatch.QUEUED_FIRST
+    others_wait.set()
+    dispatch.finish_queueing()
+    assert len(queued(broker)) == dispatch.QUEUED_FIRST + 4
+
+
+def test_what_a_worker_took_along_meanwhile_is_not_queued(
+    simulator: SimulatorProcess, broker: Path, others_wait: threading.Event
+) -> None:
+    many_accounts(simulator, dispatch.QUEUED_FIRST + 4)
+    panic = press()
+    last, before = panic.sweeps.order_by("-pk")[:2]
+    Sweep.objects.filter(pk=last.pk).update(lease_owner="worker-panic@elsewhere:1:abc")
+    Sweep.objects.filter(pk=before.pk).update(state=State.CANCELLING)
+
+    others_wait.set()
+    dispatch.finish_queueing()
+
+    assert len(queued(broker)) == dispatch.QUEUED_FIRST + 2
+
+
+def test_broker_lost_behind_the_first_tasks_leaves_the_rest_to_the_pressed_process(
+    simulator: SimulatorProcess, broken: Breakable, others_wait: threading.Event
+) -> None:
+    accounts = many_accounts(simulator, dispatch.QUEUED_FIRST + 2)
+    for account in accounts:
+        seed(simulator, account)
+    panic = press()
+    assert panic.direct_path is False
+    broken.kill()
+
+    others_wait.set()
+    dispatch.finish_direct()
+
+    assert Panic.objects.get().direct_path is True
+    rest = panic.sweeps.order_by("pk")[dispatch.QUEUED_FIRST :]
+    assert [sweep.state for sweep in rest] == [State.CLEAR] * 2
+    assert {order["account"] for order in simulator.book()}.isdisjoint(sweep.account.name for sweep in rest)
+    assert len(simulator.book()) == dispatch.QUEUED_FIRST  # what the lost broker held is the keeper's
 
 
 def test_press_runs_here_while_the_broker_refuses(simulator: SimulatorProcess, broken: Breakable) -> None:

@@ -60,7 +60,10 @@ class Command(BaseCommand):
         if options["wait"]:
             if not report["clear"]:
                 raise SystemExit(3)
-        elif panic.direct_path:
+            return
+        dispatch.finish_queueing()
+        panic.refresh_from_db(fields=["direct_path"])
+        if panic.direct_path:
             self.stderr.write("the queue does not answer: sweeping from here until it is over")
             dispatch.finish_direct()
 
