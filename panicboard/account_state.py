@@ -1,14 +1,16 @@
-"""What the page of one account shows: its open orders as last read, by symbol, and its latest sweeps."""
+"""What the page of one account shows: its open orders as last read, by symbol, its latest sweeps
+and its latest venue calls."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from panicboard import readings
-from panicboard.models import Account, Reading, Sweep
+from panicboard import call_log, readings
+from panicboard.models import Account, Reading, Sweep, VenueCall
 from panicboard.venues import VENUES
 from panicboard.venues.base import Order
 
 SWEEPS_SHOWN = 10
+CALLS_SHOWN = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ class AccountPage:
     open: int
     symbols: tuple[SymbolOrders, ...]
     sweeps: tuple[SweepLine, ...]
+    calls: tuple[VenueCall, ...]
 
 
 def read(account: Account) -> AccountPage:
@@ -73,6 +76,7 @@ def read(account: Account) -> AccountPage:
             for symbol in sorted({order.symbol for order in orders})
         ),
         sweeps=tuple(_line(sweep) for sweep in sweeps),
+        calls=tuple(call_log.of_account(account.name, CALLS_SHOWN)),
     )
 
 

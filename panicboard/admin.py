@@ -20,6 +20,7 @@ from panicboard.models import (
     Sweep,
     SweptOrder,
     Venue,
+    VenueCall,
 )
 from panicboard.venues import open_adapter
 from panicboard.venues.base import Credentials, Unlimited
@@ -256,3 +257,23 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     list_filter = ("action",)
     list_select_related = ("panic__desk", "panic__account", "account")
     date_hierarchy = "at"
+
+
+@admin.register(VenueCall)
+class VenueCallAdmin(ReadOnlyAdmin):
+    list_display = (
+        "at",
+        "account",
+        "method",
+        "path",
+        "attempt",
+        "status",
+        "code",
+        "latency_ms",
+        "weight",
+        "outcome",
+    )
+    list_filter = ("outcome",)
+    search_fields = ("=account",)
+    date_hierarchy = "at"
+    show_full_result_count = False  # counting millions of rows for the words "of n" takes seconds

@@ -7,3 +7,7 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "panicboard.settings")
 
 application = get_asgi_application()
+
+from panicboard import call_log  # noqa: E402 (needs the app registry)
+
+call_log.keep()  # this process calls venues while the queue does not answer

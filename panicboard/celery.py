@@ -24,7 +24,7 @@ def _settle_in(sender: WorkController, **kwargs: object) -> None:
     """Keep database connections between tasks (a panic must not wait for new ones), and show we live."""
     from django.db import connections
 
-    from panicboard import leases, rush, sweeps  # need the app registry, ready by now
+    from panicboard import call_log, leases, rush, sweeps  # need the app registry, ready by now
 
     for alias in connections:
         connections.settings[alias]["CONN_MAX_AGE"] = 600
@@ -37,3 +37,4 @@ def _settle_in(sender: WorkController, **kwargs: object) -> None:
     sys.setswitchinterval(0.002)
     # worker-panic-1@host is a worker of the kind worker-panic
     leases.start_beating(sender.hostname.partition("@")[0].rstrip("-0123456789"))
+    call_log.keep()

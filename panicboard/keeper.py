@@ -14,7 +14,7 @@ from django.db import Error, close_old_connections
 from django.db.models import Q
 from django.utils import timezone
 
-from panicboard import dispatch, leases, readings
+from panicboard import call_log, dispatch, leases, readings
 from panicboard.models import Account, Beat, Reading, Sweep
 
 logger = logging.getLogger(__name__)
@@ -48,6 +48,7 @@ def run(stop: threading.Event) -> None:
             if now - checked_at >= 5:
                 give_every_account_a_reading()
                 forget_old_beats()
+                call_log.prune()
                 checked_at = now
         except Error as exc:
             logger.error("keeper: the database does not answer (%s); trying again", type(exc).__name__)

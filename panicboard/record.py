@@ -1,10 +1,11 @@
-"""The record of a panic, to be kept outside: every sweep, every order, who did what. It holds no secret."""
+"""The record of a panic, to be kept outside: every sweep, order, venue call, and who did what. No secret."""
 
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from panicboard.models import AuditEntry, Panic, Sweep, SweptOrder
+from panicboard import call_log
+from panicboard.models import AuditEntry, Panic, Sweep, SweptOrder, VenueCall
 
 
 def of(panic: Panic) -> dict[str, Any]:
@@ -12,7 +13,8 @@ def of(panic: Panic) -> dict[str, Any]:
     orders: dict[int, list[SweptOrder]] = {}
     for order in SweptOrder.objects.filter(sweep__panic=panic).order_by("pk"):
         orders.setdefault(order.sweep_id, []).append(order)
-    sweeps = panic.sweeps.select_related("account__venue", "account__desk").order_by("pk")
+    sweeps = list(panic.sweeps.select_related("account__venue", "account__desk").order_by("pk"))
+    calls = call_log.of_panic(panic, sweeps)
     return {
         "panic": panic.pk,
         "scope": panic.scope,
@@ -25,12 +27,12 @@ def of(panic: Panic) -> dict[str, Any]:
         "direct_path": panic.direct_path,
         "disabled_accounts": panic.skipped,
         "chosen_orders": panic.order_refs,
-        "sweeps": [_sweep(sweep, orders.get(sweep.pk, [])) for sweep in sweeps],
+        "sweeps": [_sweep(sweep, orders.get(sweep.pk, []), calls[sweep.pk]) for sweep in sweeps],
         "audit": [_entry(entry) for entry in panic.audit_entries.select_related("account").order_by("pk")],
     }
 
 
-def _sweep(sweep: Sweep, orders: list[SweptOrder]) -> dict[str, Any]:
+def _sweep(sweep: Sweep, orders: list[SweptOrder], calls: list[VenueCall]) -> dict[str, Any]:
     return {
         "account": sweep.account.name,
         "desk": sweep.account.desk.name,
@@ -47,6 +49,7 @@ def _sweep(sweep: Sweep, orders: list[SweptOrder]) -> dict[str, Any]:
         "clear_at": _time(sweep.clear_at),
         "last_word": sweep.last_word,
         "orders": [_order(order) for order in orders],
+        "venue_calls": [_call(call) for call in calls],
     }
 
 
@@ -70,6 +73,20 @@ def _order(order: SweptOrder) -> dict[str, Any]:
         "outcome_at": _time(order.outcome_at),
         "vanished": order.vanished,
         "note": order.note,
+    }
+
+
+def _call(call: VenueCall) -> dict[str, Any]:
+    return {
+        "at": _time(call.at),
+        "method": call.method,
+        "path": call.path,
+        "attempt": call.attempt,
+        "status": call.status,
+        "code": call.code,
+        "latency_ms": call.latency_ms,
+        "weight": call.weight,
+        "outcome": call.outcome,
     }
 
 

@@ -170,6 +170,7 @@ SWEEP_LEASE_S = 2
 BUDGET_RESERVE_PERCENT = _number("BUDGET_RESERVE_PERCENT", 50, 10, 90)
 #: The shortest time between two background reads of one account, in seconds.
 READ_INTERVAL_S = _number("READ_INTERVAL_S", 5, 1, 3600)
+CALL_LOG_DAYS = _number("CALL_LOG_DAYS", 90, 1, 3650)
 
 # ---- people ----
 LOGIN_URL = "login"

@@ -33,6 +33,7 @@ from panicboard.venues.base import (
     Order,
     VenueAdapter,
 )
+from panicboard.venues.calls import attempt
 from panicboard.venues.errors import (
     BudgetSpent,
     CredentialsRejected,
@@ -661,14 +662,16 @@ def _side_by_side(call: Callable[[A], T], each: Sequence[A]) -> list[Future[T]]:
 
 def _patiently(call: Callable[..., T], *args: Any) -> T:
     """Make a call, and repeat it while it surely was not executed for a passing reason."""
-    for pause_s in REPEAT_AFTER_S:
+    for number, pause_s in enumerate(REPEAT_AFTER_S, start=1):
         try:
-            return call(*args)
+            with attempt(number):
+                return call(*args)
         except (BudgetSpent, RateLimited):
             raise
         except NotDone:
             time.sleep(pause_s)
-    return call(*args)
+    with attempt(len(REPEAT_AFTER_S) + 1):
+        return call(*args)
 
 
 def _raise_what_stops(errors: list[VenueError]) -> None:

@@ -21,7 +21,7 @@ from django.db import connections
 from django.utils import timezone
 
 from panicboard import budgets, credentials, dispatch, panics, readings, rush, sweeps, tasks
-from panicboard.models import Account, AuditEntry, Panic, Reading, Sweep, SweptOrder
+from panicboard.models import Account, AuditEntry, Panic, Reading, Sweep, SweptOrder, VenueCall
 from panicboard.panics import Scope
 from panicboard.venues import binance_portfolio, http
 from panicboard.venues.coinswitch import CoinSwitch
@@ -159,7 +159,8 @@ def stage(
     monkeypatch.setattr(sweeps, "REPEAT_AFTER_S", (0, 0, 0))
     monkeypatch.setattr(rush, "NO_PROGRESS_S", 0)
     # The test alone delivers tasks: on a busy machine the queue's 300 ms can pass, and a press run by itself.
-    monkeypatch.setattr(dispatch, "sweeps", lambda sweep_ids: True)
+    for queueing in ("panic", "sweeps"):
+        monkeypatch.setattr(dispatch, queueing, lambda sweep_ids: True)
     # Nor must a busy machine make the budgets do without Redis, as they do after 0.2 s.
     patient = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=30)
     monkeypatch.setattr(budgets, "client", lambda: patient)
@@ -187,6 +188,7 @@ def assert_nothing_leaked(caplog: pytest.LogCaptureFixture) -> None:
     texts += SweptOrder.objects.values_list("note", flat=True)
     texts += Reading.objects.values_list("failure", flat=True)
     texts += AuditEntry.objects.values_list("detail", flat=True)
+    texts += [str(row) for row in VenueCall.objects.values_list()]
     everything = "\n".join(texts)
     for account in Account.objects.exclude(sealed_credentials=""):
         held = credentials.unseal(account)

@@ -22,6 +22,7 @@ from panicboard.models import (
     Reading,
     Sweep,
     SweptOrder,
+    VenueCall,
 )
 from panicboard.venues.base import Credentials
 from panicboard.venues.coinswitch import CoinSwitch
@@ -29,7 +30,7 @@ from tests.factories import make_desk, make_venue
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]
 KEY, SECRET = "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zv", "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP"
-HISTORY = ("panic", "sweep", "sweptorder", "auditentry", "reading", "countdown")
+HISTORY = ("panic", "sweep", "sweptorder", "auditentry", "reading", "countdown", "venuecall")
 
 
 @pytest.fixture(autouse=True)
@@ -357,6 +358,17 @@ def make_history(rows: int, first: int = 0) -> dict[str, Any]:
             "reading": Reading.objects.create(account=account, due_at=now + timedelta(days=1)),
             "countdown": Countdown.objects.create(
                 account=account, scope="BTCUSDT", countdown_ms=1000, venue_read_at=now
+            ),
+            "venuecall": VenueCall.objects.create(
+                account=account.name,
+                at=now,
+                method="GET",
+                path="/fapi/v1/openOrders",
+                attempt=1,
+                status=200,
+                latency_ms=51.3,
+                weight=40,
+                outcome="done",
             ),
             "account": account,
             "desk": desk,

@@ -1,7 +1,7 @@
 """The pages and what is posted from them, without a browser."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,7 +20,7 @@ from panicboard import readings
 from panicboard.forms import PressForm
 from panicboard.fragments import Renderer, Topic
 from panicboard.middleware import POLICY
-from panicboard.models import Account, AuditEntry, Panic, Sweep, SweptOrder
+from panicboard.models import Account, AuditEntry, Panic, Sweep, SweptOrder, VenueCall
 from panicboard.venues.base import Order, OrderState
 from panicboard.views import csrf_failure, server_error
 from tests.pages import (
@@ -555,6 +555,27 @@ def test_account_page_offers_each_open_order_and_symbol(browser: Client) -> None
         "ordinary|ETHUSDT|11",
     ]
     assert re.findall(r'name="symbol" value="(\w+)"', page) == ["BTCUSDT", "ETHUSDT"]
+
+
+def test_account_page_shows_the_latest_venue_calls(browser: Client) -> None:
+    account = make_account()
+    at = datetime(2026, 11, 20, 14, 3, 22, 480_000, tzinfo=UTC)
+    for name, weight, attempt, status, code, outcome in (
+        (account.name, 40, 1, 200, "", "done"),
+        (account.name, 1, 2, None, "ReadTimeout", "unknown"),
+        ("of another account", 9, 1, 200, "", "done"),
+    ):
+        row = {"weight": weight, "attempt": attempt, "status": status, "code": code, "outcome": outcome}
+        VenueCall.objects.create(account=name, at=at, method="GET", path="/fapi/v1/x", latency_ms=51.3, **row)
+
+    page = text(browser.get(f"/accounts/{account.pk}/"))
+
+    rows = re.findall(r"<tr>(.*?)</tr>", page.partition("Latest venue calls")[2].partition("<tbody>")[2])
+    words = [re.sub(r"<[^>]+>", "|", row) for row in rows]
+    assert len(words) == 2
+    assert "GET /fapi/v1/x &middot; attempt 2" in words[0]
+    assert re.findall(r"[^|]+", words[0])[-4:] == [" ReadTimeout", "no answer", "51", "1"]
+    assert re.findall(r"[^|]+", words[1])[-4:] == ["done", "200", "51", "40"]
 
 
 def test_account_page_tells_why_it_cannot_be_read(browser: Client) -> None:

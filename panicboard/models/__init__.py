@@ -1,4 +1,5 @@
 from panicboard.models.accounts import Account, Countdown, Desk, Reading, Venue
+from panicboard.models.calls import VenueCall
 from panicboard.models.panics import AuditEntry, Panic, Sweep, SweptOrder
 from panicboard.models.processes import Beat, Lease
 
@@ -14,4 +15,5 @@ __all__ = [
     "Sweep",
     "SweptOrder",
     "Venue",
+    "VenueCall",
 ]

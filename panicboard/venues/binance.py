@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
-from panicboard.venues import http
+from panicboard.venues import calls, http
 from panicboard.venues.base import Budget, Credentials, Limit, OrderState
 from panicboard.venues.errors import (
     ClockRejected,
@@ -195,7 +195,9 @@ class BinanceHttp:
                 raise OutcomeUnknown(f"{self._time_path} replied without serverTime") from None
         else:
             self.budget.spend(self.limit, 1)
-            reply = http.call(self.account, "GET", self.base_url, self._ping_path, headers={})
+            with calls.told(self.account, "GET", self._ping_path, 1) as told:
+                reply = http.call(self.account, "GET", self.base_url, self._ping_path, headers={})
+                told.status = reply.status
             received_ns = time.time_ns()
             try:
                 # The header is cut to the second: half a second on is right on average.
@@ -220,7 +222,8 @@ class BinanceHttp:
             return self._signed_once(method, path, weight, params)
         except ClockRejected:
             self.sync_clock()
-            return self._signed_once(method, path, weight, params)
+            with calls.once_more():
+                return self._signed_once(method, path, weight, params)
 
     def _signed_once(self, method: str, path: str, weight: int, params: Params) -> Any:
         query = encode({**params, "recvWindow": RECV_WINDOW_MS, "timestamp": self.clock.now_ms()})
@@ -229,16 +232,18 @@ class BinanceHttp:
 
     def _send(self, method: str, target: str, weight: int, headers: Mapping[str, str]) -> Any:
         self.budget.spend(self.limit, weight)
-        reply = http.call(self.account, method, self.base_url, target, headers=headers)
-        used = reply.headers.get("X-MBX-USED-WEIGHT-1M", "")
-        if used.isdigit():
-            self.budget.observe(self.limit, int(used))
-        error = self._error(reply, f"{method} {target.partition('?')[0]}")
-        if error is None:
-            return reply.json
-        if isinstance(error, RateLimited):
-            self.budget.block(self.limit, error.retry_after_ms, str(error))
-        raise error
+        with calls.told(self.account, method, target, weight) as told:
+            reply = http.call(self.account, method, self.base_url, target, headers=headers)
+            told.status = reply.status
+            used = reply.headers.get("X-MBX-USED-WEIGHT-1M", "")
+            if used.isdigit():
+                self.budget.observe(self.limit, int(used))
+            error = self._error(reply, f"{method} {target.partition('?')[0]}")
+            if error is None:
+                return reply.json
+            if isinstance(error, RateLimited):
+                self.budget.block(self.limit, error.retry_after_ms, str(error))
+            raise error
 
     def _error(self, reply: http.Reply, what: str) -> VenueError | None:
         """What an answer that is not a success means; None for a success."""

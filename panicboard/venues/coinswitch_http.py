@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote_plus, urlencode
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from panicboard.venues import http
+from panicboard.venues import calls, http
 from panicboard.venues.base import Budget, Credentials, Limit
 from panicboard.venues.errors import (
     CredentialsRejected,
@@ -101,7 +101,8 @@ class CoinSwitchHttp:
             self.sync_clock()
             if limit is not None:
                 self.budget.spend(limit, 1)
-            return self._answer(method, target, limit, self._headers(method, target), payload)
+            with calls.once_more():
+                return self._answer(method, target, limit, self._headers(method, target), payload)
 
     def _headers(self, method: str, target: str) -> dict[str, str]:
         epoch_ms = self.clock.now_ms()
@@ -115,18 +116,20 @@ class CoinSwitchHttp:
     def _answer(
         self, method: str, target: str, limit: Limit | None, headers: Mapping[str, str], body: bytes | None
     ) -> dict[str, Any]:
-        reply = http.call(self.account, method, self.base_url, target, headers=headers, body=body)
-        what = f"{method} {target.partition('?')[0]}"
-        if 200 <= reply.status < 300:
-            if not isinstance(reply.json, dict):
-                raise OutcomeUnknown(
-                    f"{what}: the answer is not a JSON object", status=reply.status, text=_said(reply)
-                )
-            return reply.json
-        error = _error(reply, what)
-        if isinstance(error, RateLimited) and limit is not None:
-            self.budget.block(limit, error.retry_after_ms, str(error))
-        raise error
+        with calls.told(self.account, method, target, 1) as told:
+            reply = http.call(self.account, method, self.base_url, target, headers=headers, body=body)
+            told.status = reply.status
+            what = f"{method} {target.partition('?')[0]}"
+            if 200 <= reply.status < 300:
+                if not isinstance(reply.json, dict):
+                    raise OutcomeUnknown(
+                        f"{what}: the answer is not a JSON object", status=reply.status, text=_said(reply)
+                    )
+                return reply.json
+            error = _error(reply, what)
+            if isinstance(error, RateLimited) and limit is not None:
+                self.budget.block(limit, error.retry_after_ms, str(error))
+            raise error
 
 
 def _error(reply: http.Reply, what: str) -> VenueError:

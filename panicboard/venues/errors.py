@@ -15,6 +15,9 @@ def one_line(text: str) -> str:
 class VenueError(Exception):
     """A venue call failed. `status` is the HTTP status, `code` and `text` are the venue's own."""
 
+    #: What broke on the line, when no answer came: the name of the exception.
+    broke = ""
+
     def __init__(self, message: str, *, status: int | None = None, code: str = "", text: str = "") -> None:
         super().__init__(one_line(message))
         self.status = status

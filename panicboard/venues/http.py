@@ -15,7 +15,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
 
-from panicboard.venues.errors import NotDone, OutcomeUnknown
+from panicboard.venues.errors import NotDone, OutcomeUnknown, VenueError
 
 logger = logging.getLogger(__name__)
 # Its DEBUG lines carry whole URLs, signature included.
@@ -96,9 +96,11 @@ def call(
         return Reply(status, response.headers, response.text, parsed)
     except requests.RequestException as exc:
         status = type(exc).__name__
+        error: VenueError = OutcomeUnknown(f"{method} {path}: no answer ({status})")
         if _never_sent(exc):
-            raise NotDone(f"{method} {path}: no connection to the venue ({status})") from None
-        raise OutcomeUnknown(f"{method} {path}: no answer ({status})") from None
+            error = NotDone(f"{method} {path}: no connection to the venue ({status})")
+        error.broke = str(status)
+        raise error from None
     finally:
         took_ms = (time.monotonic() - started) * 1000
         logger.info("%s %s %s %s %s %.0f ms", account, base_url, method, path, status, took_ms)

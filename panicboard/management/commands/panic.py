@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from panicboard import dispatch, panics
+from panicboard import call_log, dispatch, panics
 from panicboard.management import scopes
 from panicboard.models import Panic, Sweep, SweptOrder
 
@@ -34,6 +34,7 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         if options["symbol"] and not options["account"]:
             raise CommandError("--symbol needs --account: a symbol is cancelled in one account", returncode=2)
+        call_log.keep()
         try:
             pressed = panics.start(
                 scopes.scope_from(options),

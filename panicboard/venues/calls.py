@@ -1,0 +1,85 @@
+"""What each venue call came to, told to whoever keeps the log of calls.
+
+Never the query, the headers or the body: they hold the key and the signature.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from panicboard.venues.errors import NotDone, OutcomeUnknown, VenueError, VenueRejected
+
+DONE, REJECTED, NOT_DONE, UNKNOWN = "done", "rejected", "not done", "unknown"
+
+_attempt: ContextVar[int] = ContextVar("attempt", default=1)
+
+
+@dataclass(slots=True)
+class VenueCall:
+    """One HTTP request to a venue: `at` is the time it left (s since the epoch), `status` the HTTP status
+    (None: no answer), `code` the venue's own code, or the name of what broke; `outcome` is one of the above.
+    """
+
+    at: float
+    account: str
+    method: str
+    path: str
+    weight: int
+    attempt: int
+    status: int | None = None
+    code: str = ""
+    latency_ms: float = 0.0
+    outcome: str = UNKNOWN
+
+
+_listener: Callable[[VenueCall], object] | None = None
+
+
+def tell(listener: Callable[[VenueCall], object] | None) -> None:
+    """Have every venue call of this process told to this listener, on the thread that made the call."""
+    global _listener
+    _listener = listener
+
+
+@contextlib.contextmanager
+def attempt(number: int) -> Iterator[None]:
+    """Say which attempt the calls inside are."""
+    token = _attempt.set(number)
+    try:
+        yield
+    finally:
+        _attempt.reset(token)
+
+
+@contextlib.contextmanager
+def once_more() -> Iterator[None]:
+    """Say that the calls inside repeat what was just tried."""
+    with attempt(_attempt.get() + 1):
+        yield
+
+
+@contextlib.contextmanager
+def told(account: str, method: str, target: str, weight: int) -> Iterator[VenueCall]:
+    """Tell the listener of the one request made inside; its maker puts the status on the yielded call."""
+    call = VenueCall(time.time(), account, method, target.partition("?")[0], weight, _attempt.get())
+    started = time.monotonic()
+    try:
+        yield call
+        call.outcome = DONE
+    except VenueError as exc:
+        call.code = exc.code or exc.broke
+        call.outcome = _outcome(exc)
+        raise
+    finally:
+        call.latency_ms = (time.monotonic() - started) * 1000
+        if _listener is not None:
+            _listener(call)
+
+
+def _outcome(exc: VenueError) -> str:
+    for kind, outcome in ((VenueRejected, REJECTED), (NotDone, NOT_DONE), (OutcomeUnknown, UNKNOWN)):
+        if isinstance(exc, kind):
+            return outcome
+    return UNKNOWN
