@@ -27,6 +27,8 @@ QUEUE_TIMEOUT_S = 0.3
 QUEUED_FIRST = 16
 #: How long after that the others follow, as far as no worker has begun them.
 OTHERS_AFTER_S = 0.1
+#: A look at a latched account that no worker has begun by then is offered again by the keeper.
+WATCH_EXPIRES_S = 10.0
 _stopping = threading.Event()
 #: Set when tasks need not wait for OTHERS_AFTER_S any more.
 _others_may_follow = threading.Event()
@@ -94,6 +96,25 @@ def sweeps(sweep_ids: Sequence[int]) -> bool:
     taken = queue("run_sweep", sweep_ids)
     sweeps_here(sweep_ids[taken:])
     return taken == len(sweep_ids)
+
+
+def watches(sweep_ids: Sequence[int]) -> None:
+    """Have these latched accounts looked at; here, where the queue does not take it."""
+    taken = queue("watch_sweep", sweep_ids, expires_s=WATCH_EXPIRES_S)
+    watches_here(sweep_ids[taken:])
+
+
+def watches_here(sweep_ids: Sequence[int]) -> None:
+    """Have this process look at these latched accounts."""
+    for sweep_id in sweep_ids:
+        _DIRECT.submit(_watch_directly, sweep_id)
+
+
+def _watch_directly(sweep_id: int) -> None:
+    try:
+        tasks.watch_sweep(sweep_id)
+    finally:
+        close_old_connections()
 
 
 def sweeps_here(sweep_ids: Sequence[int]) -> None:

@@ -1,17 +1,19 @@
 """The due loop: every 50 ms it queues what is due, and nothing else.
 
-Sweeps that nobody took or whose worker died, sweeps whose wait is over, readings. Keepers hold a lease;
-one leads, another takes over within two seconds. When the queue does not answer, or no worker takes what
-it holds (dead, or still on their way back to a broker that was away), the keeper runs due sweeps itself.
+Sweeps that nobody took or whose worker died, sweeps whose wait is over, looks at latched accounts,
+readings. Keepers hold a lease; one leads, another takes over within two seconds. When the queue does not
+answer, or no worker takes what it holds (dead, or still on their way back to a broker that was away), the
+keeper runs due sweeps itself.
 """
 
 import logging
 import threading
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import Error, close_old_connections
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from panicboard import call_log, dispatch, leases, readings
@@ -44,6 +46,7 @@ def run(stop: threading.Event) -> None:
             if not leading:
                 continue
             offer_sweeps()
+            offer_watches()
             offer_readings()
             if now - checked_at >= 5:
                 give_every_account_a_reading()
@@ -61,23 +64,50 @@ def offer_sweeps() -> int:
 
     What was offered before, by its press or from here, and has not been touched since, is run here.
     """
+    due = list(_free().exclude(state__in=Sweep.OVER).values_list("pk", "due_at", "state"))
+    new, old = _offer([(pk, at) for pk, at, state in due if state != Sweep.State.QUEUED])
+    queued = [pk for pk, _, state in due if state == Sweep.State.QUEUED]
+    _not_before(queued)
+    dispatch.sweeps(new)
+    dispatch.sweeps_here(queued + old)
+    return len(due)
+
+
+def offer_watches() -> int:
+    """Queue every look at a latched account that is due. Returns how many there were."""
+    latching = Account.objects.filter(latched_by__isnull=False).values_list("latched_by", flat=True)
+    # By these panics: looking among all sweeps that ever were clear would take too long.
+    watched = _free().filter(Sweep.WATCHED, panic__in=set(latching))
+    due = list(watched.values_list("pk", "due_at"))
+    new, old = _offer(due)
+    dispatch.watches(new)
+    dispatch.watches_here(old)
+    return len(due)
+
+
+def _free() -> QuerySet[Sweep]:
     now = timezone.now()
-    due = list(
-        Sweep.objects.filter(Q(lease_until=None) | Q(lease_until__lt=now), due_at__lte=now)
-        .exclude(state__in=Sweep.OVER)
-        .values_list("pk", "due_at", "state")
-    )
-    not_taken = [pk for pk, at, state in due if state == Sweep.State.QUEUED or _offered.get(pk) == at]
+    return Sweep.objects.filter(Q(lease_until=None) | Q(lease_until__lt=now), due_at__lte=now)
+
+
+def _offer(due: Sequence[tuple[int, datetime]]) -> tuple[list[int], list[int]]:
+    """Part what is due into what is offered for the first time, and what nobody took since it was."""
+    old = [pk for pk, at in due if _offered.get(pk) == at]
+    new = [pk for pk, _ in due if pk not in old]
+    now = timezone.now()
     for pk in [pk for pk, at in _offered.items() if at <= now]:
         del _offered[pk]
-    if due:
-        again_at = now + timedelta(seconds=settings.SWEEP_LEASE_S)
-        ids = [pk for pk, _, _ in due if pk not in not_taken]
-        Sweep.objects.filter(pk__in=[pk for pk, _, _ in due]).update(due_at=again_at)
-        _offered.update(dict.fromkeys(ids, again_at))
-        dispatch.sweeps(ids)
-        dispatch.sweeps_here(not_taken)
-    return len(due)
+    again_at = _not_before([pk for pk, _ in due])
+    _offered.update(dict.fromkeys(new, again_at))
+    return new, old
+
+
+def _not_before(sweep_ids: Sequence[int]) -> datetime:
+    """Offer these no sooner than a lease can lapse. Returns when that is."""
+    again_at = timezone.now() + timedelta(seconds=settings.SWEEP_LEASE_S)
+    if sweep_ids:
+        Sweep.objects.filter(pk__in=sweep_ids).update(due_at=again_at)
+    return again_at
 
 
 def offer_readings() -> int:

@@ -170,8 +170,6 @@ def _take(sweep_ids: list[int], along: int) -> dict[int, Sweep]:
 
     Of each panic no more than this worker's share, so that the others can work at their side.
     """
-    owner = f"{process_name()}:{uuid.uuid4().hex[:8]}"
-    until = timezone.now() + timedelta(seconds=settings.SWEEP_LEASE_S)
     free = Sweep.objects.filter(_free()).exclude(state__in=Sweep.OVER)
     if along:
         of_these = Sweep.objects.filter(panic__in=Sweep.objects.filter(pk__in=sweep_ids).values("panic"))
@@ -180,7 +178,19 @@ def _take(sweep_ids: list[int], along: int) -> dict[int, Sweep]:
         others = sorted(waiting.difference(sweep_ids))
         room = max(0, share - len(waiting.intersection(sweep_ids)))
         sweep_ids = [*sweep_ids, *others[: min(room, along)]]
-    if not free.filter(pk__in=sweep_ids).update(lease_owner=owner, lease_until=until):
+    return _hold(free.filter(pk__in=sweep_ids))
+
+
+def take_watched(sweep_id: int) -> Sweep | None:
+    """Take the lease of a sweep that is clear and whose account is still latched, to look at it again."""
+    return _hold(Sweep.objects.filter(_free(), Sweep.WATCHED, pk=sweep_id)).get(sweep_id)
+
+
+def _hold(wanted: QuerySet[Sweep]) -> dict[int, Sweep]:
+    """Take the leases of these sweeps, and fetch them with all that working on them needs."""
+    owner = f"{process_name()}:{uuid.uuid4().hex[:8]}"
+    until = timezone.now() + timedelta(seconds=settings.SWEEP_LEASE_S)
+    if not wanted.update(lease_owner=owner, lease_until=until):
         return {}
     taken = Sweep.objects.filter(lease_owner=owner).select_related(
         "panic", "account__venue", "account__reading"

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Case, Count, DateTimeField, F, Q, Value, When
+from django.db.models import Case, Count, DateTimeField, F, Max, Q, Value, When
 
 from panicboard.models import Account, AuditEntry, Panic, Sweep, SweptOrder
 from panicboard.order_table import GONE_OUTCOMES, OPEN_OUTCOMES
 from panicboard.panic_curve import Change, Curve, draw
 from panicboard.tallies import Tally, open_condition
+from panicboard.venues import VENUES
 
 Outcome = SweptOrder.Outcome
 
@@ -55,6 +56,10 @@ class SweepRow:
     first_request_at: datetime | None
     acked_at: datetime | None
     read_back_at: datetime | None
+    #: After it was clear, while the account is latched: when the known symbols were last seen empty.
+    watched_at: datetime | None
+    placed_after: int
+    last_placed_at: datetime | None
     ended_at: datetime | None
     due_at: datetime
     handed_over_to: int | None
@@ -128,6 +133,8 @@ class Next:
     full_listing_at: datetime | None
     at_work: int
     latched: int
+    #: Whether a venue of a latched account blocks new orders by itself while its own lock is on.
+    venue_locks: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +190,8 @@ class _Counted:
     total: int
     still_open: int
     protective: int
+    placed_after: int
+    last_placed_at: datetime | None
 
 
 def read(panic_id: int, now: datetime) -> PanicPage:
@@ -221,12 +230,21 @@ def _counted(panic: Panic) -> dict[int, list[_Counted]]:
             total=Count("pk"),
             still_open=Count("pk", filter=open_condition()),
             protected=Count("pk", filter=Q(protective=True)),
+            placed_since=Count("pk", filter=Q(placed_after=True)),
+            last_placed_at=Max("placed_at", filter=Q(placed_after=True)),
         )
         .order_by()
     )
     found: dict[int, list[_Counted]] = {}
     for row in rows:
-        one = _Counted(row["outcome"], row["total"], row["still_open"], row["protected"])
+        one = _Counted(
+            row["outcome"],
+            row["total"],
+            row["still_open"],
+            row["protected"],
+            row["placed_since"],
+            row["last_placed_at"],
+        )
         found.setdefault(row["sweep"], []).append(one)
     return found
 
@@ -249,6 +267,9 @@ def _sweep_row(
         first_request_at=sweep.first_request_at,
         acked_at=sweep.acked_at,
         read_back_at=sweep.read_back_at or sweep.full_empty_at,
+        watched_at=sweep.watched_at,
+        placed_after=sum(one.placed_after for one in counts),
+        last_placed_at=max((one.last_placed_at for one in counts if one.last_placed_at), default=None),
         ended_at=_ended_at(sweep, entries),
         due_at=sweep.due_at,
         handed_over_to=sweep.handed_over_to_id,
@@ -352,6 +373,12 @@ def _next(panic: Panic, sweeps: Sequence[Sweep], latched: int) -> Next:
         full_listing_at=max((sweep.due_at for sweep in reading), default=None),
         at_work=len(running) - len(again) - len(reading),
         latched=latched,
+        venue_locks=any(
+            sweep.account.latched_by_id == panic.pk
+            and (adapter := VENUES.get(sweep.account.venue.adapter)) is not None
+            and adapter.locks_after_firing
+            for sweep in sweeps
+        ),
     )
 
 

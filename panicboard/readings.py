@@ -12,12 +12,12 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from panicboard import credentials
 from panicboard.budgets import AccountBudget, Work
-from panicboard.models import Account, Countdown, Reading
+from panicboard.models import Account, Countdown, Reading, Sweep
 from panicboard.venues import VENUES, open_adapter
 from panicboard.venues.base import BookSymbol, Order, OrderState, VenueAdapter, VenueCountdown
 from panicboard.venues.errors import BudgetSpent, RateLimited, VenueError, VenueRejected
@@ -117,6 +117,9 @@ def read(account: Account) -> None:
         fail(reading, str(exc), timedelta(seconds=max(RETRY_S, interval_s, wait_ms / 1000)))
     else:
         keep(account, orders, began_at, due_at=due_at, interval_s=interval_s)
+        if orders:
+            # A latched account has orders again: its sweep goes on at once.
+            Sweep.objects.filter(Sweep.WATCHED, account=account).update(due_at=timezone.now())
         if countdowns is not None:
             _keep_countdowns(account, countdowns)
 
@@ -210,18 +213,26 @@ def _keep_countdowns(account: Account, countdowns: list[VenueCountdown]) -> None
 
 def planned_interval_s(account: Account, budget: AccountBudget) -> float:
     """How often this account may be read so that all accounts behind the same limit fit into its share."""
-    adapter = VENUES[account.venue.adapter]
-    limit = adapter.listing_limit()
-    sharers = (
-        Account.objects.filter(enabled=True, venue__base_url=account.venue.base_url)
-        .filter(venue__adapter=account.venue.adapter)
-        .count()
-        if limit.per == "address"
-        else 1
-    )
-    weight_s = budget.cap(limit) / limit.window_s
+    enabled = Account.objects.filter(enabled=True)
     # A tenth is left for what a reading costs besides its listings.
-    return max(settings.READ_INTERVAL_S, 1.1 * reading_weight(adapter) * max(1, sharers) / weight_s)
+    weight = 1.1 * reading_weight(VENUES[account.venue.adapter])
+    return max(settings.READ_INTERVAL_S, _interval_s(account, budget, weight, enabled))
+
+
+def watch_interval_s(account: Account, symbols: int) -> float:
+    """How often a latched account may be looked at: all that are latched, within half of the reads' share."""
+    latched = Account.objects.filter(enabled=True, latched_by__isnull=False)
+    return _interval_s(account, AccountBudget(account, Work.READ), 2 * max(1, symbols), latched)
+
+
+def _interval_s(account: Account, budget: AccountBudget, weight: float, sharing: QuerySet[Account]) -> float:
+    """The time between two works of this weight, when each of these accounts has one in turn."""
+    limit = VENUES[account.venue.adapter].listing_limit()
+    sharers = 1
+    if limit.per == "address":
+        sharing = sharing.filter(venue__base_url=account.venue.base_url)
+        sharers = max(1, sharing.filter(venue__adapter=account.venue.adapter).count())
+    return weight * sharers * limit.window_s / budget.cap(limit)
 
 
 def reading_weight(adapter: type[VenueAdapter]) -> int:

@@ -16,7 +16,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from django.db import close_old_connections
+from django.db import IntegrityError, close_old_connections
+from django.db.models import Max
 from django.utils import timezone
 
 from panicboard import budgets, credentials, leases, readings, rush, swept_orders
@@ -63,6 +64,10 @@ SHORT_WAIT_S = 1.0
 REPEAT_AFTER_S = (0.2, 0.4, 0.8)
 #: The pace of rounds while orders are left: at once, then slower.
 ROUND_PACE_S = (0.1, 0.5, 1.0, 2.0)
+#: How soon a latched account is looked at again: while orders keep coming, and when it is quiet.
+WATCH_S, WATCH_QUIET_S = 2.0, 15.0
+#: Orders keep coming while the latest one was seen no longer ago than this.
+STILL_COMING = timedelta(seconds=30)
 #: The slowest pace of tries after failures.
 SLOWEST_TRY_S = 15.0
 #: How far the venue's clock and ours may be apart when orders are looked up by time.
@@ -89,6 +94,26 @@ def run(sweep_id: int) -> None:
         rush.gone()
     else:
         _work_on(sweep)
+
+
+def watch(sweep_id: int) -> None:
+    """Look whether an account that is clear and latched has orders again; if so, sweep it until it is clear.
+
+    Raises nothing but what is a bug, and puts that on the board first.
+    """
+    sweep = leases.take_watched(sweep_id)
+    if sweep is None:
+        return
+    try:
+        _Sweeper(sweep).watch()
+    except LostSweep:
+        logger.info("%s: taken over or released", sweep)
+    except Exception as exc:
+        logger.exception("%s failed", sweep)
+        _put_on_the_board(sweep, exc)
+        raise
+    finally:
+        leases.give_back(sweep)
 
 
 def take_along(threads: int) -> None:
@@ -160,6 +185,10 @@ def _work_on(sweep: Sweep, sweeper: "_Sweeper | None" = None) -> None:
 
 def _put_on_the_board(sweep: Sweep, exc: Exception) -> None:
     """Show an error that nobody expected, and have the sweep tried again."""
+    Sweep.objects.filter(Sweep.WATCHED, pk=sweep.pk).update(
+        last_word=f"latched, but panicboard failed to look at it ({type(exc).__name__}); see the log",
+        due_at=timezone.now() + timedelta(seconds=2),
+    )
     Sweep.objects.filter(pk=sweep.pk).exclude(state__in=Sweep.OVER).update(
         state=Sweep.State.FAILED,
         last_word=f"panicboard failed ({type(exc).__name__}); see the log; trying again",
@@ -268,9 +297,73 @@ class _Sweeper:
         self._save(
             state=Sweep.State.CLEAR,
             clear_at=timezone.now(),
+            due_at=timezone.now() + timedelta(seconds=self._watch_interval_s()),
             last_word=f"NO OPEN ORDERS - read back {self.sweep.read_back_at:%H:%M:%S}{lacking}",
         )
         return True
+
+    # ---- the latch: what is done after it was clear ----
+
+    def watch(self) -> None:
+        """Look whether the latched account has orders again; if so, sweep it as before until it is clear.
+
+        Paid as a read: watching must leave the panics' reserve whole.
+        """
+        began_at = timezone.now()
+        changes: dict[str, Any] = {}
+        wait_s = self._watch_interval_s()
+        try:
+            found = self._look_again()
+        except (BudgetSpent, RateLimited) as exc:
+            wait_s = max(wait_s, exc.retry_after_ms / 1000)
+        except (credentials.CredentialsUnusable, VenueError) as exc:
+            logger.warning("%s: latched, and could not be looked at: %s", self.sweep, exc)
+            changes = {"last_word": f"latched, but could not be looked at ({began_at:%H:%M:%S}): {exc}"}
+        else:
+            if found:
+                self._reopen(len(found))
+                self.go()
+                return
+            changes = {"watched_at": began_at}
+            if not self.sweep.last_word.startswith("NO OPEN ORDERS"):
+                changes["last_word"] = f"NO OPEN ORDERS - read back {self.sweep.read_back_at:%H:%M:%S}"
+        self._save_watched(due_at=timezone.now() + timedelta(seconds=wait_s), **changes)
+
+    def _look_again(self) -> list[Order]:
+        reader = AccountBudget(self.account, Work.READ)
+        self.adapter = self._open(reader)
+        listings = self.adapter.listings(self.known or None, quick=bool(self.known))
+        reader.prepay(self.adapter.listing_limit(), sum(listing.weight for listing in listings))
+        return self._list(listings)
+
+    def _watch_interval_s(self) -> float:
+        """How soon to look again: soon while orders keep coming, but as the reads' share allows."""
+        latest = self.sweep.orders.filter(placed_after=True).aggregate(at=Max("seen_at"))["at"]
+        coming = latest is not None and timezone.now() - latest < STILL_COMING
+        shortest_s = WATCH_S if coming else WATCH_QUIET_S
+        return max(shortest_s, readings.watch_interval_s(self.account, len(self.known)))
+
+    def _reopen(self, orders: int) -> None:
+        """The sweep is not clear any more: orders were placed since, and are cancelled like the others."""
+        with contextlib.suppress(IntegrityError):
+            self._save_watched(
+                state=Sweep.State.CANCELLING,
+                known_empty_at=None,
+                full_empty_at=None,
+                clear_at=None,
+                failures=0,
+                last_word=f"{orders} open again since it was clear; cancelling",
+            )
+            return
+        raise LostSweep  # a later panic sweeps the account by now
+
+    def _save_watched(self, **changes: Any) -> None:
+        """Write on the watched sweep, if it is ours and its account latched. Raises LostSweep if not."""
+        ours = Sweep.objects.filter(Sweep.WATCHED, pk=self.sweep.pk, lease_owner=self.sweep.lease_owner)
+        if not ours.update(**changes):
+            raise LostSweep
+        for name, value in changes.items():
+            setattr(self.sweep, name, value)
 
     def _open(self, budget: AccountBudget) -> VenueAdapter:
         return open_adapter(

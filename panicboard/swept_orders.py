@@ -79,9 +79,10 @@ class SweptOrders:
                 setattr(row, name, told)
                 self._describe(row)
         pressed_at = self.sweep.panic.pressed_at + self.venue_ahead
-        if row.placed_at and row.placed_at > pressed_at and not note:
-            note = "placed after the press"
-        self.mark(row, outcome, note)
+        if row.placed_at and row.placed_at > pressed_at and not row.placed_after:
+            row.placed_after = True
+            self._describe(row)
+        self.mark(row, outcome, note or ("placed after the press" if row.placed_after else ""))
         return row
 
     def see_id(self, family: str, venue_order_id: str, outcome: str, symbol: str = "") -> None:
@@ -143,7 +144,9 @@ class SweptOrders:
         described = list(self._described.values())
         SweptOrder.objects.bulk_create(self._new)
         SweptOrder.objects.bulk_update(outcomes, _CHANGING, batch_size=500)
-        SweptOrder.objects.bulk_update(described, [*_CHANGING, *_DETAILS, "symbol"], batch_size=200)
+        SweptOrder.objects.bulk_update(
+            described, [*_CHANGING, *_DETAILS, "symbol", "placed_after"], batch_size=200
+        )
         self._new, self._changed, self._described = [], {}, {}
 
     def _describe(self, row: SweptOrder) -> None:

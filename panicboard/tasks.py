@@ -18,6 +18,14 @@ def run_sweep(sweep_id: int) -> None:
 
 
 @shared_task
+def watch_sweep(sweep_id: int) -> None:
+    """Look at a latched account again; nothing while another worker does, or once it is released."""
+    from panicboard import sweeps  # here, as above
+
+    sweeps.watch(sweep_id)
+
+
+@shared_task
 def read_account(account_id: int) -> None:
     """Read one account's open orders in the background."""
     from panicboard import readings  # here, as above

@@ -83,6 +83,10 @@ class Sweep(models.Model):
         RELEASED = "released", "RELEASED"  # a person released the account before it was clear
 
     OVER = (State.CLEAR, State.HANDED_OVER, State.RELEASED)
+    #: Clear, and its account is still latched by its panic: looked at until a person releases it.
+    WATCHED = Q(
+        state="clear", whole_account=True, account__latched_by=models.F("panic"), account__enabled=True
+    )
 
     panic = models.ForeignKey(Panic, on_delete=models.CASCADE, related_name="sweeps")
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="sweeps")
@@ -104,6 +108,8 @@ class Sweep(models.Model):
     full_empty_at = models.DateTimeField(null=True)
     read_back_at = models.DateTimeField(null=True)
     clear_at = models.DateTimeField(null=True)
+    #: When the known symbols, listed again after it was clear, were still empty.
+    watched_at = models.DateTimeField(null=True)
     failures = models.PositiveIntegerField(default=0)  # in a row; sets the pace of the next try
     last_word = models.TextField(blank=True)
 
@@ -163,6 +169,7 @@ class SweptOrder(models.Model):
     trigger_price = models.DecimalField(max_digits=38, decimal_places=18, null=True)
     protective = models.BooleanField(default=False)
     placed_at = models.DateTimeField(null=True)
+    placed_after = models.BooleanField(default=False)  # placed after the press, by the venue's clock
     seen_at = models.DateTimeField()  # when this panic first knew of it
     outcome = models.CharField(max_length=12, choices=Outcome.choices, default=Outcome.SENT)
     outcome_at = models.DateTimeField()

@@ -215,6 +215,8 @@ class VenueAdapter(ABC):
     has_countdown: ClassVar[bool] = False
     #: Can the venue report its countdowns (`countdowns()`)?
     has_countdown_read: ClassVar[bool] = False
+    #: Whether the venue refuses new orders after a countdown fired, until a heartbeat or a new countdown.
+    locks_after_firing: ClassVar[bool] = False
     #: How long after its acknowledgement a cancel usually takes effect, in ms. Reading sooner is in vain.
     cancel_settle_ms: ClassVar[int] = 0
     #: Does one mass cancel reach every symbol of the account?

@@ -73,6 +73,7 @@ class BinanceOptions(VenueAdapter):
     key_types = ("hmac", "rsa", "ed25519")
     has_countdown = True
     has_countdown_read = True
+    locks_after_firing = True
 
     #: What `underlyings` has learnt of symbols whose name does not tell; the same for every account.
     _underlyings: ClassVar[dict[str, str]] = {}
