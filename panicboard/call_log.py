@@ -5,15 +5,16 @@ before it: the log never delays a call. A call of a process that is killed may b
 """
 
 import atexit
+import contextlib
 import logging
 import queue
 import threading
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
-from django.db import Error, close_old_connections
+from django.db import Error, close_old_connections, connection
 from django.utils import timezone
 
 from panicboard import rush
@@ -50,6 +51,7 @@ class _Writer:
             rush.leave_alone()
             self._write()
         self._write()
+        connection.close()
 
     def _write(self) -> None:
         while not self._told.empty():
@@ -72,12 +74,24 @@ class _Writer:
             self._waiting = []
 
 
-def keep() -> None:
-    """Write every venue call of this process down from now on."""
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """Write every venue call of this process down while this lasts."""
     writer = _Writer()
     writer.start()
     calls.tell(writer.hear)
-    atexit.register(writer.stop)
+    try:
+        yield
+    finally:
+        calls.tell(None)
+        writer.stop()
+
+
+def keep() -> None:
+    """Write every venue call of this process down until it ends."""
+    lasting = contextlib.ExitStack()
+    lasting.enter_context(kept())
+    atexit.register(lasting.close)
 
 
 def write(told: Sequence[calls.VenueCall]) -> None:

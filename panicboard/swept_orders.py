@@ -60,6 +60,11 @@ class SweptOrders:
         """Rows whose outcome is still to be found: neither gone nor beyond asking."""
         return [row for row in self._rows.values() if row.outcome not in SweptOrder.GONE and not row.vanished]
 
+    @property
+    def placed_after(self) -> bool:
+        """Whether any of these orders was placed after the press."""
+        return any(row.placed_after for row in self._rows.values())
+
     def count(self, *outcomes: str) -> int:
         return sum(row.outcome in outcomes for row in self._rows.values())
 

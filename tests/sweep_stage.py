@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db import connections
 from django.utils import timezone
 
-from panicboard import budgets, credentials, dispatch, panics, readings, rush, sweeps, tasks
+from panicboard import budgets, credentials, dispatch, panics, readings, rush, sweeper, tasks
 from panicboard.models import Account, AuditEntry, Panic, Reading, Sweep, SweptOrder, VenueCall
 from panicboard.panics import Scope
 from panicboard.venues import binance_portfolio, http
@@ -155,8 +155,8 @@ def stage(
     simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> Iterator[Stage]:
     """An empty simulator and no pauses; afterwards, no secret may have got into a log record or a row."""
-    monkeypatch.setattr(sweeps, "SHORT_WAIT_S", 0)
-    monkeypatch.setattr(sweeps, "REPEAT_AFTER_S", (0, 0, 0))
+    monkeypatch.setattr(sweeper, "SHORT_WAIT_S", 0)
+    monkeypatch.setattr(sweeper, "REPEAT_AFTER_S", (0, 0, 0))
     monkeypatch.setattr(rush, "NO_PROGRESS_S", 0)
     # The test alone delivers tasks: on a busy machine the queue's 300 ms can pass, and a press run by itself.
     for queueing in ("panic", "sweeps"):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.utils import timezone
 
-from panicboard import dispatch, keeper, panics, readings, sweeps, tasks
+from panicboard import dispatch, keeper, latch, panics, readings, sweeper, tasks
 from panicboard.budgets import AccountBudget, Work
 from panicboard.models import Account, Panic, Sweep
 from panicboard.panics import Scope
@@ -84,7 +84,7 @@ def test_quiet_account_is_looked_at_again_and_stays_clear(stage: Stage, adapter:
     assert (looked.state, looked.clear_at, looked.last_word) == (State.CLEAR, sweep.clear_at, sweep.last_word)
     assert looked.watched_at is not None
     assert looked.watched_at >= since
-    assert looked.due_at - since >= timedelta(seconds=sweeps.WATCH_QUIET_S)
+    assert looked.due_at - since >= timedelta(seconds=sweeper.WATCH_QUIET_S)
     assert (looked.lease_owner, looked.lease_until) == ("", None)
 
 
@@ -100,9 +100,9 @@ def test_account_is_looked_at_soon_again_while_orders_keep_coming(stage: Stage) 
 
     looked = look(sweep)
 
-    assert looked.due_at < since + timedelta(seconds=sweeps.WATCH_QUIET_S)
-    sweep.orders.filter(placed_after=True).update(seen_at=since - sweeps.STILL_COMING)
-    assert look(sweep).due_at >= since + timedelta(seconds=sweeps.WATCH_QUIET_S)
+    assert looked.due_at < since + timedelta(seconds=sweeper.WATCH_QUIET_S)
+    sweep.orders.filter(placed_after=True).update(seen_at=since - latch.STILL_COMING)
+    assert look(sweep).due_at >= since + timedelta(seconds=sweeper.WATCH_QUIET_S)
 
 
 def test_order_that_refuses_to_go_takes_the_clear_away(stage: Stage) -> None:
@@ -155,7 +155,7 @@ def test_looks_leave_the_reserve_to_panics(stage: Stage) -> None:
 
     assert len(stage.simulator.log(account.name)) == sent
     assert (looked.state, looked.watched_at) == (State.CLEAR, None)
-    assert looked.due_at > timezone.now() + timedelta(seconds=sweeps.WATCH_QUIET_S)
+    assert looked.due_at > timezone.now() + timedelta(seconds=sweeper.WATCH_QUIET_S)
 
 
 def test_released_account_is_not_looked_at(stage: Stage, offered: list[int]) -> None:

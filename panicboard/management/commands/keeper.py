@@ -16,6 +16,6 @@ class Command(BaseCommand):
         stop = threading.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: stop.set())
-        call_log.keep()
-        keeper.run(stop)
-        dispatch.stop_direct()
+        with call_log.kept():
+            keeper.run(stop)
+            dispatch.stop_direct()

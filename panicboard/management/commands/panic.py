@@ -34,7 +34,10 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         if options["symbol"] and not options["account"]:
             raise CommandError("--symbol needs --account: a symbol is cancelled in one account", returncode=2)
-        call_log.keep()
+        with call_log.kept():
+            self._press(options)
+
+    def _press(self, options: dict[str, Any]) -> None:
         try:
             pressed = panics.start(
                 scopes.scope_from(options),

@@ -1,0 +1,95 @@
+"""The latch: after a panic its accounts are looked at, and swept again, until a person releases them.
+
+Sweeping, not blocking: a venue may still take new orders. Looking is paid as a read, so that it leaves the
+panics' reserve whole; what a look finds is swept like the panic's first orders, until it is clear again.
+"""
+
+import contextlib
+import logging
+from datetime import timedelta
+from typing import Any
+
+from django.db import IntegrityError
+from django.db.models import Max
+from django.utils import timezone
+
+from panicboard import readings
+from panicboard.budgets import AccountBudget, Work
+from panicboard.credentials import CredentialsUnusable
+from panicboard.models import Sweep
+from panicboard.sweeper import WATCH_QUIET_S, WATCH_S, LostSweep, Sweeper
+from panicboard.venues.base import Order
+from panicboard.venues.errors import BudgetSpent, RateLimited, VenueError
+
+logger = logging.getLogger(__name__)
+
+#: Orders keep coming while the latest one was seen no longer ago than this.
+STILL_COMING = timedelta(seconds=30)
+
+
+def look(sweeper: Sweeper) -> None:
+    """List what is known of the clear, latched account; when anything is open, sweep it to a new clear.
+
+    Raises LostSweep when it was released, or a later panic sweeps the account.
+    """
+    sweep = sweeper.sweep
+    began_at = timezone.now()
+    changes: dict[str, Any] = {}
+    wait_s = _interval_s(sweeper)
+    try:
+        found = _open_orders(sweeper)
+    except (BudgetSpent, RateLimited) as exc:
+        wait_s = max(wait_s, exc.retry_after_ms / 1000)
+    except (CredentialsUnusable, VenueError) as exc:
+        logger.warning("%s: latched, and could not be looked at: %s", sweep, exc)
+        changes = {"last_word": f"latched, but could not be looked at ({began_at:%H:%M:%S}): {exc}"}
+    else:
+        if found:
+            _reopen(sweep, len(found))
+            sweeper.go()
+            return
+        changes = {"watched_at": began_at}
+        if not sweep.last_word.startswith("NO OPEN ORDERS"):
+            changes["last_word"] = f"NO OPEN ORDERS - read back {sweep.read_back_at:%H:%M:%S}"
+    _save(sweep, due_at=timezone.now() + timedelta(seconds=wait_s), **changes)
+
+
+def _open_orders(sweeper: Sweeper) -> list[Order]:
+    reader = AccountBudget(sweeper.account, Work.READ)
+    sweeper.adapter = adapter = sweeper.open_adapter(reader)
+    listings = adapter.listings(sweeper.known or None, quick=bool(sweeper.known))
+    reader.prepay(adapter.listing_limit(), sum(listing.weight for listing in listings))
+    return sweeper.list_orders(listings)
+
+
+def _interval_s(sweeper: Sweeper) -> float:
+    """How soon to look again: soon while orders keep coming, but as the reads' share allows."""
+    latest = sweeper.sweep.orders.filter(placed_after=True).aggregate(at=Max("seen_at"))["at"]
+    coming = latest is not None and timezone.now() - latest < STILL_COMING
+    shortest_s = WATCH_S if coming else WATCH_QUIET_S
+    return max(shortest_s, readings.watch_interval_s(sweeper.account, len(sweeper.known)))
+
+
+def _reopen(sweep: Sweep, orders: int) -> None:
+    """The sweep is not clear any more: orders were placed since, and are cancelled like the others."""
+    with contextlib.suppress(IntegrityError):
+        _save(
+            sweep,
+            state=Sweep.State.CANCELLING,
+            known_empty_at=None,
+            full_empty_at=None,
+            clear_at=None,
+            failures=0,
+            last_word=f"{orders} open again since it was clear; cancelling",
+        )
+        return
+    raise LostSweep  # a later panic sweeps the account by now
+
+
+def _save(sweep: Sweep, **changes: Any) -> None:
+    """Write on the watched sweep, if it is ours and its account latched. Raises LostSweep if not."""
+    ours = Sweep.objects.filter(Sweep.WATCHED, pk=sweep.pk, lease_owner=sweep.lease_owner)
+    if not ours.update(**changes):
+        raise LostSweep
+    for name, value in changes.items():
+        setattr(sweep, name, value)
