@@ -3,8 +3,9 @@
 Venues count weight in clock minutes, per address or per key. Here the same weight is counted over a
 window that slides and is a little longer than the venue's, so that no clock minute, seen from the
 venue, can hold more than the limit, whatever the offset between the clocks. Panics may use all of it;
-heartbeats and reads only what leaves the reserve whole. Used-weight headers correct the count upwards:
-somebody else may trade from the same address. Without Redis each process keeps to a fixed share.
+heartbeats and reads only what leaves the reserve whole, looks at latched accounts half of the reserve.
+Used-weight headers correct the count upwards: somebody else may trade from the same address. Without
+Redis each process keeps to a fixed share.
 """
 
 import contextlib
@@ -45,6 +46,8 @@ class Work(Enum):
     """Whose budget a call is paid from."""
 
     PANIC = "panic"
+    #: Looking at latched accounts: a panic going on, which must see what comes, and leave room for the next.
+    LOOK = "look"
     HEARTBEAT = "heartbeat"
     READ = "read"
 
@@ -269,10 +272,9 @@ class AccountBudget:
 
     def cap(self, limit: Limit) -> int:
         """How much of the limit this class of work may use."""
-        amount = self.amount(limit)
-        if self.work is Work.PANIC:
-            return amount
-        return amount * (100 - settings.BUDGET_RESERVE_PERCENT) // 100
+        amount, reserve = self.amount(limit), settings.BUDGET_RESERVE_PERCENT
+        kept = {Work.PANIC: 0, Work.LOOK: reserve // 2}.get(self.work, reserve)
+        return amount * (100 - kept) // 100
 
     def pool(self, limit: Limit) -> str:
         """The name under which Redis counts what this account's calls cost of a limit."""

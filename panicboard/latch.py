@@ -1,7 +1,8 @@
 """The latch: after a panic its accounts are looked at, and swept again, until a person releases them.
 
-Sweeping, not blocking: a venue may still take new orders. Looking is paid as a read, so that it leaves the
-panics' reserve whole; what a look finds is swept like the panic's first orders, until it is clear again.
+Sweeping, not blocking: a venue may still take new orders. Looks may use half of the panics' reserve, since
+right after a panic the reads' share is used up; what a look finds is swept like the panic's first orders,
+until it is clear again.
 """
 
 import contextlib
@@ -55,15 +56,15 @@ def look(sweeper: Sweeper) -> None:
 
 
 def _open_orders(sweeper: Sweeper) -> list[Order]:
-    reader = AccountBudget(sweeper.account, Work.READ)
-    sweeper.adapter = adapter = sweeper.open_adapter(reader)
+    budget = AccountBudget(sweeper.account, Work.LOOK)
+    sweeper.adapter = adapter = sweeper.open_adapter(budget)
     listings = adapter.listings(sweeper.known or None, quick=bool(sweeper.known))
-    reader.prepay(adapter.listing_limit(), sum(listing.weight for listing in listings))
+    budget.prepay(adapter.listing_limit(), sum(listing.weight for listing in listings))
     return sweeper.list_orders(listings)
 
 
 def _interval_s(sweeper: Sweeper) -> float:
-    """How soon to look again: soon while orders keep coming, but as the reads' share allows."""
+    """How soon to look again: soon while orders keep coming, but as the limit allows."""
     latest = sweeper.sweep.orders.filter(placed_after=True).aggregate(at=Max("seen_at"))["at"]
     coming = latest is not None and timezone.now() - latest < STILL_COMING
     shortest_s = WATCH_S if coming else WATCH_QUIET_S

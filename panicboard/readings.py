@@ -220,9 +220,9 @@ def planned_interval_s(account: Account, budget: AccountBudget) -> float:
 
 
 def watch_interval_s(account: Account, symbols: int) -> float:
-    """How often a latched account may be looked at: all that are latched, within half of the reads' share."""
+    """How often a latched account may be looked at: all that are latched, within a quarter of the limit."""
     latched = Account.objects.filter(enabled=True, latched_by__isnull=False)
-    return _interval_s(account, AccountBudget(account, Work.READ), 2 * max(1, symbols), latched)
+    return _interval_s(account, AccountBudget(account, Work.PANIC), 4 * max(1, symbols), latched)
 
 
 def _interval_s(account: Account, budget: AccountBudget, weight: float, sharing: QuerySet[Account]) -> float:

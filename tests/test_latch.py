@@ -141,21 +141,26 @@ def test_failing_look_is_said_and_ends_with_the_next_that_succeeds(stage: Stage)
     assert healed.watched_at is not None
 
 
-def test_looks_leave_the_reserve_to_panics(stage: Stage) -> None:
+def test_looks_go_on_when_reads_have_used_up_their_share_and_stop_at_half_of_the_reserve(
+    stage: Stage,
+) -> None:
     account = stage.account("binance-usdm")
     stage.seed(account)
     stage.read(account)
     sweep = clear(stage, account)
     limit = VENUES["binance-usdm"].listing_limit()
-    reader = AccountBudget(account, Work.READ)
-    reader.spend(limit, reader.cap(limit) - (reader.used(limit) or 0))
+    panic, look_budget = AccountBudget(account, Work.PANIC), AccountBudget(account, Work.LOOK)
+    assert AccountBudget(account, Work.READ).cap(limit) < look_budget.cap(limit) < panic.cap(limit)
+    panic.spend(limit, look_budget.cap(limit) - 2 - (panic.used(limit) or 0))
+    first = look(sweep)
+    assert first.watched_at is not None
     sent = len(stage.simulator.log(account.name))
 
-    looked = look(sweep)
+    second = look(sweep)
 
     assert len(stage.simulator.log(account.name)) == sent
-    assert (looked.state, looked.watched_at) == (State.CLEAR, None)
-    assert looked.due_at > timezone.now() + timedelta(seconds=sweeper.WATCH_QUIET_S)
+    assert (second.state, second.watched_at) == (State.CLEAR, first.watched_at)
+    assert second.due_at > timezone.now() + timedelta(seconds=sweeper.WATCH_QUIET_S)
 
 
 def test_released_account_is_not_looked_at(stage: Stage, offered: list[int]) -> None:
@@ -258,16 +263,15 @@ def test_press_of_a_symbol_latches_nothing_and_is_not_looked_at(stage: Stage, of
     assert offered == []
 
 
-def test_many_latched_accounts_share_half_of_what_reads_may_use(stage: Stage) -> None:
+def test_many_latched_accounts_share_a_quarter_of_the_limit(stage: Stage) -> None:
     accounts = [stage.account("binance-usdm", f"alpha-{number}") for number in range(10)]
     panic = stage.start(Scope(Panic.Scope.ALL))
     assert Account.objects.filter(latched_by=panic).count() == 10
     limit = VENUES["binance-usdm"].listing_limit()
-    share = AccountBudget(accounts[0], Work.READ).cap(limit)
 
     interval_s = readings.watch_interval_s(accounts[0], symbols=20)
 
-    assert 10 * 20 * limit.window_s / interval_s == share / 2
+    assert 10 * 20 * limit.window_s / interval_s == limit.amount / 4
 
 
 def test_bot_that_quotes_on_is_swept_until_it_is_stopped(
