@@ -46,7 +46,7 @@ class Work(Enum):
     """Whose budget a call is paid from."""
 
     PANIC = "panic"
-    #: Looking at latched accounts: a panic going on, which must see what comes, and leave room for the next.
+    #: What the latch does after a panic was clear: it must see what comes, and leave room for the next panic.
     LOOK = "look"
     HEARTBEAT = "heartbeat"
     READ = "read"

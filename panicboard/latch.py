@@ -1,8 +1,8 @@
 """The latch: after a panic its accounts are looked at, and swept again, until a person releases them.
 
-Sweeping, not blocking: a venue may still take new orders. Looks may use half of the panics' reserve, since
-right after a panic the reads' share is used up; what a look finds is swept like the panic's first orders,
-until it is clear again.
+Sweeping, not blocking: a venue may still take new orders. What a look finds is swept like the panic's first
+orders, until it is clear again. All that may use half of the panics' reserve: right after a panic the reads'
+share is used up, and a bot that goes on quoting must not use up what the next panic needs.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ def look(sweeper: Sweeper) -> None:
     else:
         if found:
             _reopen(sweep, len(found))
-            sweeper.go()
+            Sweeper(sweep).go()
             return
         changes = {"watched_at": began_at}
         if not sweep.last_word.startswith("NO OPEN ORDERS"):
@@ -81,6 +81,7 @@ def _reopen(sweep: Sweep, orders: int) -> None:
             full_empty_at=None,
             clear_at=None,
             failures=0,
+            reopened=sweep.reopened + 1,
             last_word=f"{orders} open again since it was clear; cancelling",
         )
         return

@@ -107,6 +107,9 @@ class Head:
     sweeps: int
     clear_sweeps: int
     settled_unknown: int
+    #: Orders placed after the press, and when the latest was.
+    placed_after: int
+    last_placed_at: datetime | None
     first_read_back_at: datetime | None
     last_read_back_at: datetime | None
     latched: int
@@ -306,6 +309,8 @@ def _head(panic: Panic, rows: Sequence[SweepRow], counts: Sequence[_Counted], la
         sweeps=len(rows),
         clear_sweeps=sum(row.is_clear for row in rows),
         settled_unknown=sum(one.total - one.still_open for one in counts if one.outcome == Outcome.UNKNOWN),
+        placed_after=sum(row.placed_after for row in rows),
+        last_placed_at=max((row.last_placed_at for row in rows if row.last_placed_at), default=None),
         first_read_back_at=min(read_back, default=None),
         last_read_back_at=max(read_back, default=None),
         latched=latched,

@@ -78,7 +78,7 @@ class Sweeper:
         self.sweep = sweep
         self.account = sweep.account
         self.panic = sweep.panic
-        self.budget = AccountBudget(self.account, Work.PANIC)
+        self.budget = AccountBudget(self.account, Work.LOOK if sweep.reopened else Work.PANIC)
         self.adapter: VenueAdapter
         self.orders = SweptOrders(sweep)
         self.sent_at: datetime | None = None

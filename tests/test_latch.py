@@ -64,6 +64,7 @@ def test_orders_of_a_latched_account_are_swept_again(stage: Stage, adapter: str)
         sweep = stage.work_until_over(sweep)
 
     stage.assert_proven(sweep)
+    assert sweep.reopened == 1
     assert sweep.orders.count() == len(first) + len(later)
     assert set(sweep.orders.filter(placed_after=True).values_list("venue_order_id", flat=True)) == {
         order["order_id"] for order in later
@@ -161,6 +162,25 @@ def test_looks_go_on_when_reads_have_used_up_their_share_and_stop_at_half_of_the
     assert len(stage.simulator.log(account.name)) == sent
     assert (second.state, second.watched_at) == (State.CLEAR, first.watched_at)
     assert second.due_at > timezone.now() + timedelta(seconds=sweeper.WATCH_QUIET_S)
+
+
+def test_what_the_latch_sweeps_leaves_a_quarter_of_the_limit_to_the_next_panic(stage: Stage) -> None:
+    account = stage.account("binance-usdm")
+    stage.seed(account)
+    stage.read(account)
+    sweep = clear(stage, account)
+    limit = VENUES["binance-usdm"].listing_limit()
+    panic, looks = AccountBudget(account, Work.PANIC), AccountBudget(account, Work.LOOK)
+    panic.spend(limit, looks.cap(limit) - 50 - (panic.used(limit) or 0))  # no full listing fits
+    stage.seed(account)
+
+    waiting = look(sweep)
+
+    assert stage.simulator.book(account.name) == []
+    assert (waiting.state, waiting.clear_at) == (State.READING_BACK, None)
+    assert (panic.used(limit) or 0) <= looks.cap(limit)
+    stage.minute_passes()
+    stage.assert_proven(stage.work_until_over(waiting))
 
 
 def test_released_account_is_not_looked_at(stage: Stage, offered: list[int]) -> None:

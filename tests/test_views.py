@@ -21,9 +21,11 @@ from panicboard.forms import PressForm
 from panicboard.fragments import Renderer, Topic
 from panicboard.middleware import POLICY
 from panicboard.models import Account, AuditEntry, Panic, Sweep, SweptOrder, VenueCall
+from panicboard.templatetags import show
 from panicboard.venues.base import Order, OrderState
 from panicboard.views import csrf_failure, server_error
 from tests.pages import (
+    after,
     latch,
     make_account,
     make_orders,
@@ -484,6 +486,35 @@ def test_keep_sweeping_makes_unfinished_sweeps_due(browser: Client) -> None:
     sweep.refresh_from_db()
     assert sweep.due_at <= timezone.now()
     assert "Sweeping on at once: 1 account not clear." in page
+
+
+def test_panic_page_tells_what_a_latched_account_placed_since(browser: Client) -> None:
+    account = make_account()
+    panic = make_panic(account, state=Sweep.State.CLEAR)
+    latch(panic, account)
+    sweep = panic.sweeps.get()
+    Sweep.objects.update(watched_at=after(17_000))
+    make_orders(sweep, Outcome.CANCELLED, 2)
+    make_orders(sweep, Outcome.CANCELLED, 30, placed_after=True, placed_at=after(9_000))
+    make_orders(sweep, Outcome.FILLED, 1, placed_after=True, placed_at=after(12_000))
+
+    page = text(browser.get(panic.get_absolute_url()))
+
+    last = f'last <time data-age datetime="{show.iso(after(12_000))}">{show.clock(after(12_000))}</time>'
+    assert f"<b>31 new orders since the panic</b>, {last}" in page
+    assert f"31 new since, {last}" in page
+    assert "still empty <time data-age" in page
+    assert "New orders are swept, not blocked. Stop the bots." in page
+
+
+def test_only_options_are_said_to_block_by_themselves(browser: Client) -> None:
+    account = make_account(adapter="binance-options")
+    panic = make_panic(account, state=Sweep.State.CLEAR)
+    latch(panic, account)
+
+    page = text(browser.get(panic.get_absolute_url()))
+
+    assert "New orders are swept, not blocked; Binance options blocks them itself only while its lock" in page
 
 
 def test_record_holds_every_order_and_who_did_what_and_no_secret(browser: Client) -> None:

@@ -110,6 +110,7 @@ class Sweep(models.Model):
     clear_at = models.DateTimeField(null=True)
     #: When the known symbols, listed again after it was clear, were still empty.
     watched_at = models.DateTimeField(null=True)
+    reopened = models.PositiveIntegerField(default=0)  # how often orders took the clear away again
     failures = models.PositiveIntegerField(default=0)  # in a row; sets the pace of the next try
     last_word = models.TextField(blank=True)
 
