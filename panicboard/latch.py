@@ -17,15 +17,13 @@ from django.utils import timezone
 from panicboard import readings
 from panicboard.budgets import AccountBudget, Work
 from panicboard.credentials import CredentialsUnusable
-from panicboard.models import Sweep
-from panicboard.sweeper import WATCH_QUIET_S, WATCH_S, LostSweep, Sweeper
+from panicboard.models import Sweep, SweptOrder
+from panicboard.sweeper import STILL_COMING, WATCH_QUIET_S, WATCH_S, LostSweep, Sweeper
+from panicboard.swept_orders import SweptOrders
 from panicboard.venues.base import Order
 from panicboard.venues.errors import BudgetSpent, RateLimited, VenueError
 
 logger = logging.getLogger(__name__)
-
-#: Orders keep coming while the latest one was seen no longer ago than this.
-STILL_COMING = timedelta(seconds=30)
 
 
 def look(sweeper: Sweeper) -> None:
@@ -47,6 +45,10 @@ def look(sweeper: Sweeper) -> None:
     else:
         if found:
             _reopen(sweep, len(found))
+            orders = SweptOrders.load(sweep)
+            for order in found:
+                orders.see(order, SweptOrder.Outcome.SENT)
+            orders.flush()
             Sweeper(sweep).go()
             return
         changes = {"watched_at": began_at}

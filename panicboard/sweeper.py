@@ -61,6 +61,11 @@ REPEAT_AFTER_S = (0.2, 0.4, 0.8)
 ROUND_PACE_S = (0.1, 0.5, 1.0, 2.0)
 #: How soon a latched account is looked at again: while orders keep coming, and when it is quiet.
 WATCH_S, WATCH_QUIET_S = 2.0, 15.0
+#: Orders keep coming while the latest one was seen no longer ago than this.
+STILL_COMING = timedelta(seconds=30)
+#: What the latch sweeps is proven clear again when none has come for so long: a proof takes a full listing,
+#: and a bot that quotes on would use up the limit with proofs that are worth nothing a moment later.
+QUIET_BEFORE_PROOF = timedelta(seconds=10)
 #: The slowest pace of tries after failures.
 SLOWEST_TRY_S = 15.0
 #: How far the venue's clock and ours may be apart when orders are looked up by time.
@@ -125,6 +130,10 @@ class Sweeper:
             except BudgetSpent as exc:
                 wait_s = exc.retry_after_ms / 1000
                 changes = {"last_word": f"{exc}; goes on then"}
+                if wait_s > WATCH_S and self._keep_coming(STILL_COMING):
+                    # What comes while the limit holds a full listing back is cancelled all the same.
+                    wait_s = WATCH_S
+                    changes |= {"known_empty_at": None, "last_word": f"{exc}; orders keep coming"}
             except RateLimited as exc:
                 wait_s = exc.retry_after_ms / 1000
                 changes = self._failed(f"the venue refuses every call for {wait_s:.0f} s: {exc}")
@@ -162,20 +171,30 @@ class Sweeper:
         if not self._all_resolved():
             return False
         if self.sweep.full_empty_at is None:
+            if self.sweep.reopened and self._keep_coming(QUIET_BEFORE_PROOF):
+                self._save(known_empty_at=None)
+                return False
             if self._still_open(None if self.sweep.whole_account else self._targets()):
                 self._resolve_gone()
                 return False
             self._save(full_empty_at=timezone.now(), read_back_at=timezone.now(), failures=0)
         lacking = self._trace()
+        WATCH_S if self._keep_coming(STILL_COMING) else WATCH_QUIET_S
         if not self._all_resolved():
             return False
         self._save(
             state=Sweep.State.CLEAR,
             clear_at=timezone.now(),
-            due_at=timezone.now() + timedelta(seconds=WATCH_S if self.orders.placed_after else WATCH_QUIET_S),
+            due_at=timezone.now()
+            + timedelta(seconds=WATCH_S if self._keep_coming(STILL_COMING) else WATCH_QUIET_S),
             last_word=f"NO OPEN ORDERS - read back {self.sweep.read_back_at:%H:%M:%S}{lacking}",
         )
         return True
+
+    def _keep_coming(self, within: timedelta) -> bool:
+        """Whether an order placed after the press was seen this lately."""
+        latest = self.orders.latest_after
+        return latest is not None and timezone.now() - latest < within
 
     def open_adapter(self, budget: AccountBudget) -> VenueAdapter:
         return open_adapter(
@@ -529,6 +548,7 @@ class Sweeper:
             )
             if count
         ]
+        words = words or ["known symbols are empty, but orders keep coming"]
         words += [str(error) for error in self.refusals[:1]]
         pace = ROUND_PACE_S[min(self.sweep.round, len(ROUND_PACE_S)) - 1]
         return pace, {

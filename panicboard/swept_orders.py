@@ -61,9 +61,9 @@ class SweptOrders:
         return [row for row in self._rows.values() if row.outcome not in SweptOrder.GONE and not row.vanished]
 
     @property
-    def placed_after(self) -> bool:
-        """Whether any of these orders was placed after the press."""
-        return any(row.placed_after for row in self._rows.values())
+    def latest_after(self) -> datetime | None:
+        """When the latest order was seen that was placed after the press."""
+        return max((row.seen_at for row in self._rows.values() if row.placed_after), default=None)
 
     def count(self, *outcomes: str) -> int:
         return sum(row.outcome in outcomes for row in self._rows.values())

@@ -12,6 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -156,6 +157,7 @@ def stage(
 ) -> Iterator[Stage]:
     """An empty simulator and no pauses; afterwards, no secret may have got into a log record or a row."""
     monkeypatch.setattr(sweeper, "SHORT_WAIT_S", 0)
+    monkeypatch.setattr(sweeper, "QUIET_BEFORE_PROOF", timedelta(0))
     monkeypatch.setattr(sweeper, "REPEAT_AFTER_S", (0, 0, 0))
     monkeypatch.setattr(rush, "NO_PROGRESS_S", 0)
     # The test alone delivers tasks: on a busy machine the queue's 300 ms can pass, and a press run by itself.

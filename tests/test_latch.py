@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 import pytest
 from django.utils import timezone
 
-from panicboard import dispatch, keeper, latch, panics, readings, sweeper, tasks
+from panicboard import dispatch, keeper, panics, readings, sweeper, tasks
 from panicboard.budgets import AccountBudget, Work
 from panicboard.models import Account, Panic, Sweep
 from panicboard.panics import Scope
 from panicboard.venues import VENUES
 from tests.factories import make_account, seed
 from tests.simulator_process import SimulatorProcess
-from tests.sweep_stage import Stage
+from tests.sweep_stage import Stage, is_full_listing
+from tests.venue_calls import CALLS
 from tests.waiting import until
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def test_account_is_looked_at_soon_again_while_orders_keep_coming(stage: Stage) 
     looked = look(sweep)
 
     assert looked.due_at < since + timedelta(seconds=sweeper.WATCH_QUIET_S)
-    sweep.orders.filter(placed_after=True).update(seen_at=since - latch.STILL_COMING)
+    sweep.orders.filter(placed_after=True).update(seen_at=since - sweeper.STILL_COMING)
     assert look(sweep).due_at >= since + timedelta(seconds=sweeper.WATCH_QUIET_S)
 
 
@@ -178,8 +179,36 @@ def test_what_the_latch_sweeps_leaves_a_quarter_of_the_limit_to_the_next_panic(s
 
     assert stage.simulator.book(account.name) == []
     assert (waiting.state, waiting.clear_at) == (State.READING_BACK, None)
+    assert waiting.last_word.endswith("orders keep coming")
+    # It does not wait for the full listing with its hands in its lap.
+    assert waiting.due_at < timezone.now() + timedelta(seconds=sweeper.WATCH_S)
+    stage.seed(account)
+    stage.work(waiting)
+    assert stage.simulator.book(account.name) == []
     assert (panic.used(limit) or 0) <= looks.cap(limit)
     stage.minute_passes()
+    stage.assert_proven(stage.work_until_over(waiting))
+
+
+def test_account_is_proven_clear_again_when_no_order_has_come_for_a_while(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper, "QUIET_BEFORE_PROOF", timedelta(seconds=10))
+    account = stage.account("binance-usdm")
+    stage.seed(account)
+    stage.read(account)
+    sweep = clear(stage, account)
+    stage.seed(account)
+    listed = len(stage.simulator.log(account.name))
+
+    waiting = look(sweep)
+
+    assert stage.simulator.book(account.name) == []
+    assert (waiting.state, waiting.known_empty_at) == (State.NOT_CLEAR, None)
+    assert waiting.last_word.startswith("known symbols are empty, but orders keep coming")
+    calls = stage.simulator.log(account.name)[listed:]
+    assert not any(is_full_listing(call, full) for call in calls for full in CALLS["binance-usdm"].full)
+    waiting.orders.update(seen_at=timezone.now() - timedelta(seconds=10))
     stage.assert_proven(stage.work_until_over(waiting))
 
 
