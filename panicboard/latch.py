@@ -1,8 +1,8 @@
 """The latch: after a panic its accounts are looked at, and swept again, until a person releases them.
 
 Sweeping, not blocking: a venue may still take new orders. What a look finds is swept like the panic's first
-orders, until it is clear again. All that may use half of the panics' reserve: right after a panic the reads'
-share is used up, and a bot that goes on quoting must not use up what the next panic needs.
+orders, until it is clear again. Looks, and the full listings of these sweeps, may use half of the panics'
+reserve: right after a panic the reads' share is used up, and the next panic needs the other half.
 """
 
 import contextlib

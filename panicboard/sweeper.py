@@ -83,7 +83,7 @@ class Sweeper:
         self.sweep = sweep
         self.account = sweep.account
         self.panic = sweep.panic
-        self.budget = AccountBudget(self.account, Work.LOOK if sweep.reopened else Work.PANIC)
+        self.budget = AccountBudget(self.account, Work.PANIC)
         self.adapter: VenueAdapter
         self.orders = SweptOrders(sweep)
         self.sent_at: datetime | None = None
@@ -346,7 +346,12 @@ class Sweeper:
     def _still_open(self, symbols: set[BookSymbol] | None, *, quick: bool = False) -> bool:
         """List these symbols (None: everything), keep what is found, and say whether anything is open."""
         listings = self.adapter.listings(symbols, quick=quick)
-        self.budget.prepay(self.adapter.listing_limit(), sum(listing.weight for listing in listings))
+        limit, weight = self.adapter.listing_limit(), sum(listing.weight for listing in listings)
+        # A bot that goes on quoting must not use up, with full listings, what the next panic needs.
+        proof = self.sweep.reopened and symbols is None
+        payer = AccountBudget(self.account, Work.LOOK) if proof else self.budget
+        payer.take(limit, weight)
+        self.budget.add_prepaid(limit, weight)
         began_at = timezone.now()
         found = self.list_orders(listings)
         if symbols is None and self.sweep.whole_account:
