@@ -34,17 +34,25 @@ def look(sweeper: Sweeper) -> None:
     sweep = sweeper.sweep
     began_at = timezone.now()
     changes: dict[str, Any] = {}
-    wait_s = _interval_s(sweeper)
+    coming = _orders_keep_coming(sweep)
+    wait_s = _interval_s(sweeper, coming)
     try:
         found = _open_orders(sweeper)
-    except (BudgetSpent, RateLimited) as exc:
+    except BudgetSpent as exc:
+        if coming:
+            # A cancel costs next to nothing: rather one for nothing than orders that stand until we may look.
+            _reopen(sweep, "orders keep coming, and the limit holds looks back; cancelling")
+            Sweeper(sweep).go()
+            return
+        wait_s = max(wait_s, exc.retry_after_ms / 1000)
+    except RateLimited as exc:
         wait_s = max(wait_s, exc.retry_after_ms / 1000)
     except (CredentialsUnusable, VenueError) as exc:
         logger.warning("%s: latched, and could not be looked at: %s", sweep, exc)
         changes = {"last_word": f"latched, but could not be looked at ({began_at:%H:%M:%S}): {exc}"}
     else:
         if found:
-            _reopen(sweep, len(found))
+            _reopen(sweep, f"{len(found)} open again since it was clear; cancelling")
             orders = SweptOrders.load(sweep)
             for order in found:
                 orders.see(order, SweptOrder.Outcome.SENT)
@@ -65,16 +73,19 @@ def _open_orders(sweeper: Sweeper) -> list[Order]:
     return sweeper.list_orders(listings)
 
 
-def _interval_s(sweeper: Sweeper) -> float:
+def _orders_keep_coming(sweep: Sweep) -> bool:
+    latest = sweep.orders.filter(placed_after=True).aggregate(at=Max("seen_at"))["at"]
+    return latest is not None and timezone.now() - latest < STILL_COMING
+
+
+def _interval_s(sweeper: Sweeper, coming: bool) -> float:
     """How soon to look again: soon while orders keep coming, but as the limit allows."""
-    latest = sweeper.sweep.orders.filter(placed_after=True).aggregate(at=Max("seen_at"))["at"]
-    coming = latest is not None and timezone.now() - latest < STILL_COMING
     shortest_s = WATCH_S if coming else WATCH_QUIET_S
     return max(shortest_s, readings.watch_interval_s(sweeper.account, len(sweeper.known)))
 
 
-def _reopen(sweep: Sweep, orders: int) -> None:
-    """The sweep is not clear any more: orders were placed since, and are cancelled like the others."""
+def _reopen(sweep: Sweep, why: str) -> None:
+    """The sweep is not clear any more; what was placed since is cancelled like the panic's first orders."""
     with contextlib.suppress(IntegrityError):
         _save(
             sweep,
@@ -84,7 +95,7 @@ def _reopen(sweep: Sweep, orders: int) -> None:
             clear_at=None,
             failures=0,
             reopened=sweep.reopened + 1,
-            last_word=f"{orders} open again since it was clear; cancelling",
+            last_word=why,
         )
         return
     raise LostSweep  # a later panic sweeps the account by now

@@ -179,6 +179,10 @@ class Sweeper:
                 return False
             self._save(full_empty_at=timezone.now(), read_back_at=timezone.now(), failures=0)
         lacking = self._trace()
+        if self.sweep.reopened and self._keep_coming(QUIET_BEFORE_PROOF):
+            # The venue's history tells of orders that were cancelled between two listings.
+            self._save(known_empty_at=None, full_empty_at=None)
+            return False
         WATCH_S if self._keep_coming(STILL_COMING) else WATCH_QUIET_S
         if not self._all_resolved():
             return False

@@ -13,7 +13,7 @@ from panicboard.panics import Scope
 from panicboard.venues import VENUES
 from tests.factories import make_account, seed
 from tests.simulator_process import SimulatorProcess
-from tests.sweep_stage import Stage, is_full_listing
+from tests.sweep_stage import Events, Stage, is_full_listing
 from tests.venue_calls import CALLS
 from tests.waiting import until
 
@@ -211,6 +211,50 @@ def test_account_is_proven_clear_again_when_no_order_has_come_for_a_while(
     calls = stage.simulator.log(account.name)[listed:]
     assert not any(is_full_listing(call, full) for call in calls for full in CALLS["binance-usdm"].full)
     waiting.orders.update(seen_at=timezone.now() - timedelta(seconds=10))
+    stage.assert_proven(stage.work_until_over(waiting))
+
+
+def test_where_orders_keep_coming_they_are_cancelled_although_no_look_can_be_paid(stage: Stage) -> None:
+    account = stage.account("binance-usdm")
+    stage.seed(account)
+    stage.read(account)
+    sweep = clear(stage, account)
+    stage.seed(account)
+    sweep = look(sweep)
+    assert sweep.state == State.CLEAR
+    limit = VENUES["binance-usdm"].listing_limit()
+    panic, looks = AccountBudget(account, Work.PANIC), AccountBudget(account, Work.LOOK)
+    panic.spend(limit, looks.cap(limit) - (panic.used(limit) or 0))
+    stage.seed(account)
+
+    waiting = look(sweep)
+
+    assert stage.simulator.book(account.name) == []
+    assert (waiting.clear_at, waiting.reopened) == (None, 2)
+    stage.minute_passes()
+    stage.assert_proven(stage.work_until_over(waiting))
+
+
+def test_orders_that_only_the_history_tells_of_keep_it_from_being_clear(
+    stage: Stage, events: Events, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper, "QUIET_BEFORE_PROOF", timedelta(seconds=10))
+    account = stage.account("binance-usdm")
+    stage.seed(account)
+    stage.read(account)
+    sweep = clear(stage, account)
+    stage.seed(account)
+    waiting = look(sweep)
+    waiting.orders.update(seen_at=timezone.now() - timedelta(seconds=10))
+    events.before(CALLS["binance-usdm"].cancel, lambda: stage.seed(account))  # gone before any listing
+
+    waiting = stage.work(waiting)
+
+    assert stage.simulator.book(account.name) == []
+    assert (waiting.state, waiting.full_empty_at) == (State.NOT_CLEAR, None)
+    assert waiting.orders.count() == 3
+    waiting.orders.update(seen_at=timezone.now() - timedelta(seconds=10))
+    stage.minute_passes()
     stage.assert_proven(stage.work_until_over(waiting))
 
 
