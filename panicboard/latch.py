@@ -5,7 +5,6 @@ orders, until it is clear again. Looks, and the full listings of these sweeps, m
 reserve: right after a panic the reads' share is used up, and the next panic needs the other half.
 """
 
-import contextlib
 import logging
 from datetime import timedelta
 from typing import Any
@@ -18,7 +17,7 @@ from panicboard import readings
 from panicboard.budgets import AccountBudget, Work
 from panicboard.credentials import CredentialsUnusable
 from panicboard.models import Sweep, SweptOrder
-from panicboard.sweeper import STILL_COMING, WATCH_QUIET_S, WATCH_S, LostSweep, Sweeper
+from panicboard.sweeper import STILL_COMING, WATCH_QUIET_S, WATCH_S, LostSweep, Sweeper, seen_lately
 from panicboard.swept_orders import SweptOrders
 from panicboard.venues.base import Order
 from panicboard.venues.errors import BudgetSpent, RateLimited, VenueError
@@ -31,37 +30,27 @@ def look(sweeper: Sweeper) -> None:
 
     Raises LostSweep when it was released, or a later panic sweeps the account.
     """
-    sweep = sweeper.sweep
-    began_at = timezone.now()
-    changes: dict[str, Any] = {}
-    coming = _orders_keep_coming(sweep)
-    wait_s = _interval_s(sweeper, coming)
+    sweep, began_at = sweeper.sweep, timezone.now()
+    wait_s, changes = 0.0, dict[str, Any]()
     try:
         found = _open_orders(sweeper)
-    except BudgetSpent as exc:
-        if coming:
+    except (BudgetSpent, RateLimited) as exc:
+        if isinstance(exc, BudgetSpent) and _orders_keep_coming(sweep):
             # A cancel costs next to nothing: rather one for nothing than orders that stand until we may look.
-            _reopen(sweep, "orders keep coming, and the limit holds looks back; cancelling")
-            Sweeper(sweep).go()
+            _sweep_again(sweeper, [], "orders keep coming, and the limit holds looks back; cancelling")
             return
-        wait_s = max(wait_s, exc.retry_after_ms / 1000)
-    except RateLimited as exc:
-        wait_s = max(wait_s, exc.retry_after_ms / 1000)
+        wait_s = exc.retry_after_ms / 1000
     except (CredentialsUnusable, VenueError) as exc:
         logger.warning("%s: latched, and could not be looked at: %s", sweep, exc)
         changes = {"last_word": f"latched, but could not be looked at ({began_at:%H:%M:%S}): {exc}"}
     else:
         if found:
-            _reopen(sweep, f"{len(found)} open again since it was clear; cancelling")
-            orders = SweptOrders.load(sweep)
-            for order in found:
-                orders.see(order, SweptOrder.Outcome.SENT)
-            orders.flush()
-            Sweeper(sweep).go()
+            _sweep_again(sweeper, found, f"{len(found)} open again since it was clear; cancelling")
             return
         changes = {"watched_at": began_at}
         if not sweep.last_word.startswith("NO OPEN ORDERS"):
             changes["last_word"] = f"NO OPEN ORDERS - read back {sweep.read_back_at:%H:%M:%S}"
+    wait_s = max(wait_s, _interval_s(sweeper))
     _save(sweep, due_at=timezone.now() + timedelta(seconds=wait_s), **changes)
 
 
@@ -75,18 +64,19 @@ def _open_orders(sweeper: Sweeper) -> list[Order]:
 
 def _orders_keep_coming(sweep: Sweep) -> bool:
     latest = sweep.orders.filter(placed_after=True).aggregate(at=Max("seen_at"))["at"]
-    return latest is not None and timezone.now() - latest < STILL_COMING
+    return seen_lately(latest, STILL_COMING)
 
 
-def _interval_s(sweeper: Sweeper, coming: bool) -> float:
+def _interval_s(sweeper: Sweeper) -> float:
     """How soon to look again: soon while orders keep coming, but as the limit allows."""
-    shortest_s = WATCH_S if coming else WATCH_QUIET_S
+    shortest_s = WATCH_S if _orders_keep_coming(sweeper.sweep) else WATCH_QUIET_S
     return max(shortest_s, readings.watch_interval_s(sweeper.account, len(sweeper.known)))
 
 
-def _reopen(sweep: Sweep, why: str) -> None:
+def _sweep_again(sweeper: Sweeper, found: list[Order], why: str) -> None:
     """The sweep is not clear any more; what was placed since is cancelled like the panic's first orders."""
-    with contextlib.suppress(IntegrityError):
+    sweep = sweeper.sweep
+    try:
         _save(
             sweep,
             state=Sweep.State.CANCELLING,
@@ -97,8 +87,13 @@ def _reopen(sweep: Sweep, why: str) -> None:
             reopened=sweep.reopened + 1,
             last_word=why,
         )
-        return
-    raise LostSweep  # a later panic sweeps the account by now
+    except IntegrityError:
+        raise LostSweep from None  # a later panic sweeps the account by now
+    orders = SweptOrders.load(sweep)
+    for order in found:
+        orders.see(order, SweptOrder.Outcome.SENT)
+    orders.flush()
+    sweeper.go()
 
 
 def _save(sweep: Sweep, **changes: Any) -> None:

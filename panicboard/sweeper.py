@@ -76,6 +76,11 @@ class LostSweep(Exception):
     """Another panic, another worker or a release took this sweep: stop without a word."""
 
 
+def seen_lately(latest: datetime | None, within: timedelta) -> bool:
+    """Whether the latest order placed after the press (None: there is none) was seen this lately."""
+    return latest is not None and timezone.now() - latest < within
+
+
 class Sweeper:
     """One worker's hold on one sweep."""
 
@@ -183,22 +188,19 @@ class Sweeper:
             # The venue's history tells of orders that were cancelled between two listings.
             self._save(known_empty_at=None, full_empty_at=None)
             return False
-        WATCH_S if self._keep_coming(STILL_COMING) else WATCH_QUIET_S
         if not self._all_resolved():
             return False
+        watch_s = WATCH_S if self._keep_coming(STILL_COMING) else WATCH_QUIET_S
         self._save(
             state=Sweep.State.CLEAR,
             clear_at=timezone.now(),
-            due_at=timezone.now()
-            + timedelta(seconds=WATCH_S if self._keep_coming(STILL_COMING) else WATCH_QUIET_S),
+            due_at=timezone.now() + timedelta(seconds=watch_s),
             last_word=f"NO OPEN ORDERS - read back {self.sweep.read_back_at:%H:%M:%S}{lacking}",
         )
         return True
 
     def _keep_coming(self, within: timedelta) -> bool:
-        """Whether an order placed after the press was seen this lately."""
-        latest = self.orders.latest_after
-        return latest is not None and timezone.now() - latest < within
+        return seen_lately(self.orders.latest_after, within)
 
     def open_adapter(self, budget: AccountBudget) -> VenueAdapter:
         return open_adapter(

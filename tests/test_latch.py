@@ -41,6 +41,14 @@ def clear(stage: Stage, account: Account) -> Sweep:
     return sweep
 
 
+def clear_with_orders(stage: Stage, adapter: str = "binance-usdm") -> tuple[Account, Sweep]:
+    """An account that held an order, and its sweep, which is clear."""
+    account = stage.account(adapter)
+    stage.seed(account)
+    stage.read(account)
+    return account, clear(stage, account)
+
+
 def look(sweep: Sweep) -> Sweep:
     tasks.watch_sweep(sweep.pk)
     return Sweep.objects.get(pk=sweep.pk)
@@ -74,10 +82,7 @@ def test_orders_of_a_latched_account_are_swept_again(stage: Stage, adapter: str)
 
 @pytest.mark.parametrize("adapter", VENUES)
 def test_quiet_account_is_looked_at_again_and_stays_clear(stage: Stage, adapter: str) -> None:
-    account = stage.account(adapter)
-    stage.seed(account)
-    stage.read(account)
-    sweep = clear(stage, account)
+    _, sweep = clear_with_orders(stage, adapter)
     stage.minute_passes()
     since = timezone.now()
 
@@ -91,10 +96,7 @@ def test_quiet_account_is_looked_at_again_and_stays_clear(stage: Stage, adapter:
 
 
 def test_account_is_looked_at_soon_again_while_orders_keep_coming(stage: Stage) -> None:
-    account = stage.account("binance-usdm")
-    stage.seed(account)
-    stage.read(account)
-    sweep = clear(stage, account)
+    account, sweep = clear_with_orders(stage)
     stage.seed(account)
     sweep = look(sweep)
     assert sweep.state == State.CLEAR
@@ -108,10 +110,7 @@ def test_account_is_looked_at_soon_again_while_orders_keep_coming(stage: Stage) 
 
 
 def test_order_that_refuses_to_go_takes_the_clear_away(stage: Stage) -> None:
-    account = stage.account("binance-usdm")
-    stage.seed(account)
-    stage.read(account)
-    sweep = clear(stage, account)
+    account, sweep = clear_with_orders(stage)
     order = stage.seed(account)[0]
     fault = stage.simulator.fault("refuse_cancel", order_id=order["order_id"])
 
@@ -125,10 +124,7 @@ def test_order_that_refuses_to_go_takes_the_clear_away(stage: Stage) -> None:
 
 
 def test_failing_look_is_said_and_ends_with_the_next_that_succeeds(stage: Stage) -> None:
-    account = stage.account("binance-usdm")
-    stage.seed(account)
-    stage.read(account)
-    sweep = clear(stage, account)
+    account, sweep = clear_with_orders(stage)
     stage.simulator.fault("key_revoked", account=account.name)
 
     failed = look(sweep)
@@ -146,10 +142,7 @@ def test_failing_look_is_said_and_ends_with_the_next_that_succeeds(stage: Stage)
 def test_looks_go_on_when_reads_have_used_up_their_share_and_stop_at_half_of_the_reserve(
     stage: Stage,
 ) -> None:
-    account = stage.account("binance-usdm")
-    stage.seed(account)
-    stage.read(account)
-    sweep = clear(stage, account)
+    account, sweep = clear_with_orders(stage)
     limit = VENUES["binance-usdm"].listing_limit()
     panic, look_budget = AccountBudget(account, Work.PANIC), AccountBudget(account, Work.LOOK)
     assert AccountBudget(account, Work.READ).cap(limit) < look_budget.cap(limit) < panic.cap(limit)
@@ -166,10 +159,7 @@ def test_looks_go_on_when_reads_have_used_up_their_share_and_stop_at_half_of_the
 
 
 def test_what_the_latch_sweeps_leaves_a_quarter_of_the_limit_to_the_next_panic(stage: Stage) -> None:
-    account = stage.account("binance-usdm")
-    stage.seed(account)
-    stage.read(account)
-    sweep = clear(stage, account)
+    account, sweep = clear_with_orders(stage)
     limit = VENUES["binance-usdm"].listing_limit()
     panic, looks = AccountBudget(account, Work.PANIC), AccountBudget(account, Work.LOOK)
     panic.spend(limit, looks.cap(limit) - 50 - (panic.used(limit) or 0))  # no full listing fits
@@ -196,10 +186,7 @@ def test_account_is_proven_clear_again_when_no_order_has_come_for_a_while(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweeper, "QUIET_BEFORE_PROOF", timedelta(seconds=10))
-    account = stage.account("binance-usdm")
-    stage.seed(account)
-    stage.read(account)
-    sweep = clear(stage, account)
+    account, sweep = clear_with_orders(stage)
     stage.seed(account)
     listed = len(stage.simulator.log(account.name))
 
@@ -215,10 +202,7 @@ def test_account_is_proven_clear_again_when_no_order_has_come_for_a_while(
 
 
 def test_where_orders_keep_coming_they_are_cancelled_although_no_look_can_be_paid(stage: Stage) -> None:
-    account = stage.account("binance-usdm")
-    stage.seed(account)
-    stage.read(account)
-    sweep = clear(stage, account)
+    account, sweep = clear_with_orders(stage)
     stage.seed(account)
     sweep = look(sweep)
     assert sweep.state == State.CLEAR
@@ -239,10 +223,7 @@ def test_orders_that_only_the_history_tells_of_keep_it_from_being_clear(
     stage: Stage, events: Events, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweeper, "QUIET_BEFORE_PROOF", timedelta(seconds=10))
-    account = stage.account("binance-usdm")
-    stage.seed(account)
-    stage.read(account)
-    sweep = clear(stage, account)
+    account, sweep = clear_with_orders(stage)
     stage.seed(account)
     waiting = look(sweep)
     waiting.orders.update(seen_at=timezone.now() - timedelta(seconds=10))
@@ -259,10 +240,7 @@ def test_orders_that_only_the_history_tells_of_keep_it_from_being_clear(
 
 
 def test_released_account_is_not_looked_at(stage: Stage, offered: list[int]) -> None:
-    account = stage.account("binance-usdm")
-    stage.seed(account)
-    stage.read(account)
-    sweep = clear(stage, account)
+    account, sweep = clear_with_orders(stage)
     release(sweep.panic)
     Sweep.objects.update(due_at=timezone.now())
     stage.seed(account)
@@ -276,10 +254,7 @@ def test_released_account_is_not_looked_at(stage: Stage, offered: list[int]) -> 
 
 
 def test_release_stops_what_the_latch_began(stage: Stage) -> None:
-    account = stage.account("binance-usdm")
-    stage.seed(account)
-    stage.read(account)
-    sweep = clear(stage, account)
+    account, sweep = clear_with_orders(stage)
     order = stage.seed(account)[0]
     stage.simulator.fault("refuse_cancel", order_id=order["order_id"])
     assert look(sweep).state == State.NOT_CLEAR
@@ -290,10 +265,7 @@ def test_release_stops_what_the_latch_began(stage: Stage) -> None:
 
 
 def test_later_panic_takes_the_latch_over(stage: Stage, offered: list[int]) -> None:
-    account = stage.account("binance-usdm")
-    stage.seed(account)
-    stage.read(account)
-    before = clear(stage, account)
+    account, before = clear_with_orders(stage)
     later = stage.press(account)
     Sweep.objects.update(due_at=timezone.now())
 
