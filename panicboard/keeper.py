@@ -94,8 +94,9 @@ def _offer(due: Sequence[tuple[int, datetime]]) -> tuple[list[int], list[int]]:
     """Part what is due into what is offered for the first time, and what nobody took since it was."""
     old = [pk for pk, at in due if _offered.get(pk) == at]
     new = [pk for pk, _ in due if pk not in old]
-    now = timezone.now()
-    for pk in [pk for pk, at in _offered.items() if at <= now]:
+    # What was taken is forgotten a while after it could have been due: sweeps and looks are offered in turn.
+    long_ago = timezone.now() - timedelta(seconds=settings.SWEEP_LEASE_S)
+    for pk in [pk for pk, at in _offered.items() if at <= long_ago]:
         del _offered[pk]
     again_at = _not_before([pk for pk, _ in due])
     _offered.update(dict.fromkeys(new, again_at))

@@ -298,6 +298,7 @@ def test_keeper_offers_a_look_once_and_runs_it_itself_when_nobody_took_it(
     Sweep.objects.update(due_at=again_at)
     keeper._offered[sweep.pk] = again_at
 
+    keeper.offer_sweeps()
     keeper.offer_watches()
 
     assert (queued, here) == ([sweep.pk], [sweep.pk])

@@ -38,6 +38,7 @@ def take(browser: Browser, firm: Firm) -> None:
     page.wait_for_timeout(1300)
     page.mouse.up()
     page.wait_for_url(re.compile(r"/panics/\d+/$"))
+    expect(page.locator("h1.big")).to_contain_text(f"of {firm.orders}")
     page.screenshot(path=SHOTS / "panic-running.png")
     expect(page.locator("h1.big")).to_have_text(f"0 of {firm.orders} still open", timeout=60_000)
     page.wait_for_timeout(1000)
