@@ -19,6 +19,7 @@ from django.conf import settings
 from panicboard.processes import Process, environment
 from panicboard.simulator.accounts import new_account
 from tests.product import Product, Running
+from tests.waiting import until
 
 Start = Callable[..., Running]
 
@@ -52,7 +53,11 @@ def children_of(running: Running) -> dict[str, int]:
 
 
 def is_there(pid: int) -> bool:
-    return subprocess.run(["ps", "-p", str(pid)], capture_output=True, check=False).returncode == 0
+    """Whether a process still runs; one that is over may have to wait until its new parent has seen it."""
+    listed = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return listed.stdout.strip()[:1] not in ("", "Z")
 
 
 def test_up_names_the_taken_port_and_its_option(start_up: Start, taken_port: int) -> None:
@@ -114,7 +119,7 @@ def test_up_killed_leaves_nothing_and_starts_again_at_once(start_up: Start) -> N
     again.wait_for_line("panicboard is up")
 
     assert len(left) == 8
-    assert [pid for pid in left.values() if is_there(pid)] == []
+    until(lambda: not any(map(is_there, left.values())), "the end of every process that was left")
 
 
 def test_up_starts_a_killed_web_process_again_while_browsers_wait(start_up: Start) -> None:
