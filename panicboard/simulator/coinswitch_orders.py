@@ -97,15 +97,19 @@ class Moments:
     """
 
     def __init__(self) -> None:
-        self._span: dict[str, tuple[int, int]] = {}
+        #: Of each account: a moment that is taken -> an earlier one to look at next.
+        self._taken: dict[str, dict[int, int]] = {}
 
     def take(self, account: str, now_ms: int) -> int:
         """`now_ms`, or else the latest earlier moment this account has not taken yet."""
-        first, last = self._span.get(account, (now_ms, -1))
-        moment = now_ms if now_ms > last else first - 1
-        self._span[account] = (min(first, moment), max(last, moment))
+        taken = self._taken.setdefault(account, {})
+        moment, passed = now_ms, []
+        while moment in taken:
+            passed.append(moment)
+            moment = taken[moment]
+        taken |= dict.fromkeys([*passed, moment], moment - 1)
         return moment
 
     def clear(self) -> None:
         """Forget every moment taken."""
-        self._span.clear()
+        self._taken.clear()
