@@ -13,7 +13,7 @@ from django.db import IntegrityError
 from django.db.models import Max
 from django.utils import timezone
 
-from panicboard import readings
+from panicboard import readings, turns
 from panicboard.budgets import AccountBudget, Work
 from panicboard.credentials import CredentialsUnusable
 from panicboard.models import Sweep, SweptOrder
@@ -55,6 +55,9 @@ def look(sweeper: Sweeper) -> None:
 
 
 def _open_orders(sweeper: Sweeper) -> list[Order]:
+    if turns.somebody_waits(sweeper.account):
+        said = "full listings of a panic come first"
+        raise BudgetSpent(said, retry_after_ms=round(WATCH_S * 1000))
     budget = AccountBudget(sweeper.account, Work.LOOK)
     sweeper.adapter = adapter = sweeper.open_adapter(budget)
     listings = adapter.listings(sweeper.known or None, quick=bool(sweeper.known))

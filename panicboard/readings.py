@@ -6,16 +6,17 @@ age. A reading counts only when every family was listed to its end: never a part
 """
 
 import logging
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, Sum
 from django.utils import timezone
 
-from panicboard import credentials
+from panicboard import credentials, turns
 from panicboard.budgets import AccountBudget, Work
 from panicboard.models import Account, Countdown, Reading, Sweep
 from panicboard.venues import VENUES, open_adapter
@@ -92,7 +93,10 @@ def known_symbols(reading: Reading | None) -> set[BookSymbol]:
 def read(account: Account) -> None:
     """Read every family of one account and keep the result, or the reason why there is none."""
     reading = ensure(account)
-    budget = AccountBudget(account, Work.READ)
+    if turns.somebody_waits(account):
+        _later(reading, timedelta(seconds=RETRY_S))
+        return
+    budget = AccountBudget(account, Work.READ, keep_free=weight_of_all_cancels(account))
     interval_s = planned_interval_s(account, budget)
     due_at = timezone.now() + timedelta(seconds=interval_s)
     try:
@@ -122,6 +126,19 @@ def read(account: Account) -> None:
             Sweep.objects.filter(Sweep.WATCHED, account=account).update(due_at=timezone.now())
         if countdowns is not None:
             _keep_countdowns(account, countdowns)
+
+
+def cancel_weight(account: Account, symbols: Iterable[str]) -> int:
+    """What a panic's mass cancels of these symbols (as in `Reading.symbols`) cost of the venue's limit."""
+    books = {BookSymbol(*key.split(" ", 1)) for key in symbols}
+    calls = VENUES[account.venue.adapter].mass_cancels(books, whole_account=True)
+    return sum(call.weight for call in calls)
+
+
+def weight_of_all_cancels(account: Account) -> int:
+    """What the cancels of every account behind this one's limit cost: a panic needs it all at once."""
+    enabled = Account.objects.filter(turns.behind_the_same_limit(account), enabled=True)
+    return enabled.aggregate(weight=Sum("reading__cancel_weight"))["weight"] or 0
 
 
 def ensure(account: Account) -> Reading:
@@ -158,6 +175,7 @@ def keep(
         "failure": "",
         "failing_since": None,
         "clock_offset_ms": clock_of(account.venue.base_url).offset_ms,
+        "cancel_weight": cancel_weight(account, symbols),
     }
     if due_at is not None:
         changes["due_at"] = due_at
@@ -230,9 +248,8 @@ def _interval_s(account: Account, budget: AccountBudget, weight: float, sharing:
     limit = VENUES[account.venue.adapter].listing_limit()
     sharers = 1
     if limit.per == "address":
-        sharing = sharing.filter(venue__base_url=account.venue.base_url)
-        sharers = max(1, sharing.filter(venue__adapter=account.venue.adapter).count())
-    return weight * sharers * limit.window_s / budget.cap(limit)
+        sharers = max(1, sharing.filter(turns.behind_the_same_limit(account)).count())
+    return weight * sharers * limit.window_s / max(1, budget.cap(limit))
 
 
 def reading_weight(adapter: type[VenueAdapter]) -> int:

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from django.utils import timezone
 
-from panicboard import budgets, credentials, readings, swept_orders
+from panicboard import budgets, credentials, readings, swept_orders, turns
 from panicboard.budgets import AccountBudget, Cost, Work
 from panicboard.models import Panic, Reading, Sweep, SweptOrder
 from panicboard.swept_orders import Outcome, SweptOrders
@@ -26,6 +26,7 @@ from panicboard.venues import open_adapter
 from panicboard.venues.base import (
     BookSymbol,
     CancelResult,
+    Limit,
     Listing,
     MassCancel,
     MassCancelReply,
@@ -66,6 +67,8 @@ STILL_COMING = timedelta(seconds=30)
 #: What the latch sweeps is proven clear again when none has come for so long: a proof takes a full listing,
 #: and a bot that quotes on would use up the limit with proofs that are worth nothing a moment later.
 QUIET_BEFORE_PROOF = timedelta(seconds=10)
+#: An account that was last read longer ago than this may well have orders on symbols that nobody knows of.
+STALE = timedelta(minutes=1)
 #: The slowest pace of tries after failures.
 SLOWEST_TRY_S = 15.0
 #: How far the venue's clock and ours may be apart when orders are looked up by time.
@@ -134,7 +137,7 @@ class Sweeper:
                 wait_s, changes = self._left_over()
             except BudgetSpent as exc:
                 wait_s = exc.retry_after_ms / 1000
-                changes = {"last_word": f"{exc}; goes on then"}
+                changes = self._held_back(exc)
                 if wait_s > WATCH_S and self._keep_coming(STILL_COMING):
                     # What comes while the limit holds a full listing back is cancelled all the same.
                     wait_s = WATCH_S
@@ -150,8 +153,40 @@ class Sweeper:
                 return
             time.sleep(wait_s)
 
+    def _held_back(self, exc: BudgetSpent) -> dict[str, Any]:
+        """What is known while the limit holds this sweep back, and when its full listing comes."""
+        if self.sweep.full_listing_at is not None and self.sweep.known_empty_at is not None:
+            return {
+                "last_word": f"known symbols read back empty at {self.sweep.known_empty_at:%H:%M:%S}; "
+                f"full listing at about {self.sweep.full_listing_at:%H:%M:%S}: {exc}"
+            }
+        return {"last_word": f"{exc}; goes on then", "full_listing_at": self._full_listing_to_come()}
+
+    def _full_listing_to_come(self) -> datetime | None:
+        """When the full listing of an account will come whose known symbols still have to be read."""
+        limit = self.adapter.listing_limit()
+        if limit.per == "key" or not self.sweep.whole_account:
+            return None
+        wait_ms = self._proof_budget().turn_in_ms(
+            limit,
+            readings.reading_weight(type(self.adapter)),
+            ahead=turns.to_come_before(self.sweep),
+            lighter=self._lighter_weight(),
+        )
+        return timezone.now() + timedelta(milliseconds=wait_ms) if wait_ms > 0 else None
+
+    def _lighter_weight(self) -> int:
+        """What the others behind the same limit will still need before their full listings, in about."""
+        of_one = sum(listing.weight for listing in self.adapter.listings(self._targets(), quick=True))
+        return 2 * of_one * turns.still_cancelling(self.sweep)
+
+    def _proof_budget(self) -> AccountBudget:
+        # A bot that goes on quoting must not use up, with full listings, what the next panic needs.
+        return AccountBudget(self.account, Work.LOOK if self.sweep.reopened else Work.PROOF)
+
     def _round(self) -> bool:
         """Cancel where anything is known, read back, find the outcomes, read everything. True: clear."""
+        self.budget.work = Work.READ_BACK
         self.adapter = self.open_adapter(self.budget)
         offset = timedelta(milliseconds=clock_of(self.account.venue.base_url).offset_ms)
         if abs(offset) >= CLOCK_SLACK / 2:  # less is within what some venues' clocks can tell
@@ -171,6 +206,7 @@ class Sweeper:
                 read_back_at=timezone.now(),
                 state=Sweep.State.READING_BACK,
                 failures=0,
+                doubt=self._doubt(),
                 last_word=f"known symbols read back empty at {timezone.now():%H:%M:%S}; full listing to come",
             )
         if not self._all_resolved():
@@ -199,6 +235,13 @@ class Sweeper:
         )
         return True
 
+    def _doubt(self) -> int:
+        """How much may be open that nobody knows of: the more went wrong, and the older what was known."""
+        read_at = self.reading.read_at
+        stale = read_at is None or bool(self.reading.failure) or self.panic.pressed_at - read_at > STALE
+        unsure = self.orders.count(Outcome.UNKNOWN, Outcome.REJECTED)
+        return min(1000, 10 * stale + self.sweep.round - 1 + unsure)
+
     def _keep_coming(self, within: timedelta) -> bool:
         return seen_lately(self.orders.latest_after, within)
 
@@ -219,6 +262,7 @@ class Sweeper:
         The first round names every known symbol; later ones those where something is left. Whatever is
         still open after a mass cancel is also cancelled by itself. Raises what stops the whole account.
         """
+        self.budget.work = Work.PANIC
         sent_at, self.sent_at = self.sent_at or timezone.now(), None
         answered_at, self.answered_at = self.answered_at, None
         flying, self.flying = self.flying, []
@@ -238,6 +282,7 @@ class Sweeper:
         if self.sweep.acked_at is None and not errors:
             self._save(acked_at=answered_at or timezone.now())
         self.refusals = errors
+        self.budget.work = Work.READ_BACK
         _raise_what_stops(errors)
         time.sleep(self.adapter.cancel_settle_ms / 1000)
 
@@ -353,10 +398,12 @@ class Sweeper:
         """List these symbols (None: everything), keep what is found, and say whether anything is open."""
         listings = self.adapter.listings(symbols, quick=quick)
         limit, weight = self.adapter.listing_limit(), sum(listing.weight for listing in listings)
-        # A bot that goes on quoting must not use up, with full listings, what the next panic needs.
-        proof = self.sweep.reopened and symbols is None
-        payer = AccountBudget(self.account, Work.LOOK) if proof else self.budget
-        payer.take(limit, weight)
+        if symbols is not None:
+            self.budget.take(limit, weight)
+        elif limit.per == "key":
+            self._proof_budget().take(limit, weight)
+        else:
+            self._take_in_turn(limit, weight)
         self.budget.add_prepaid(limit, weight)
         began_at = timezone.now()
         found = self.list_orders(listings)
@@ -375,6 +422,21 @@ class Sweeper:
         if open_orders and (self.sweep.known_empty_at or self.sweep.full_empty_at):
             self._save(known_empty_at=None, full_empty_at=None)
         return bool(open_orders)
+
+    def _take_in_turn(self, limit: Limit, weight: int) -> None:
+        """Take what a full listing costs when this account has its turn.
+
+        Raises BudgetSpent until then, with the time written down.
+        """
+        try:
+            self._proof_budget().take_in_turn(
+                limit, weight, ahead=turns.ahead_of(self.sweep), lighter=self._lighter_weight()
+            )
+        except BudgetSpent as exc:
+            self._save(full_listing_at=timezone.now() + timedelta(milliseconds=exc.retry_after_ms))
+            raise
+        if self.sweep.full_listing_at is not None:
+            self._save(full_listing_at=None)
 
     def list_orders(self, listings: Iterable[Listing]) -> list[Order]:
         """Read all listings, family after family in the venue's reading order, symbols side by side."""

@@ -75,22 +75,22 @@ def _breakable(valkey: Path) -> Iterator[Breakable]:
 @pytest.fixture
 def broken(broker: Path, _breakable: Breakable) -> Iterator[Breakable]:
     """The empty broker, whole at first, to be broken by the test; whole again afterwards."""
-    from panicboard import budgets
+    from panicboard import pools
 
     yield _breakable
     _breakable.thaw()
     _breakable.revive()
-    budgets._redis_lost_at = -budgets.RETRY_REDIS_S  # this process asks it again at once
+    pools._redis_lost_at = -pools.RETRY_REDIS_S  # this process asks it again at once
 
 
 @pytest.fixture
 def direct(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A direct path for this test alone: `stop_direct` is for a process that ends."""
-    from panicboard import budgets, dispatch
+    from panicboard import dispatch, pools
 
     monkeypatch.setattr(dispatch, "_DIRECT", ThreadPoolExecutor(64))
     monkeypatch.setattr(dispatch, "_stopping", threading.Event())
     monkeypatch.setattr(dispatch, "_here", set())
-    monkeypatch.setattr(budgets, "_local", budgets._LocalCounts())
+    monkeypatch.setattr(pools, "_local", pools._LocalCounts())
     yield
     dispatch.stop_direct()

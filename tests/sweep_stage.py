@@ -21,7 +21,7 @@ from django.conf import settings
 from django.db import connections
 from django.utils import timezone
 
-from panicboard import budgets, credentials, dispatch, panics, readings, rush, sweeper, tasks
+from panicboard import credentials, dispatch, panics, pools, readings, rush, sweeper, tasks
 from panicboard.models import Account, AuditEntry, Panic, Reading, Sweep, SweptOrder, VenueCall
 from panicboard.panics import Scope
 from panicboard.venues import binance_portfolio, http
@@ -165,7 +165,7 @@ def stage(
         monkeypatch.setattr(dispatch, queueing, lambda sweep_ids: True)
     # Nor must a busy machine make the budgets do without Redis, as they do after 0.2 s.
     patient = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=30)
-    monkeypatch.setattr(budgets, "client", lambda: patient)
+    monkeypatch.setattr(pools, "client", lambda: patient)
     monkeypatch.setattr(CoinSwitch, "cancel_settle_ms", 30)
     simulator.control("POST", "switches", {"coinswitch_cancel_delay_ms": 0})
     forget_venue(simulator.url)

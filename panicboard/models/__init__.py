@@ -1,4 +1,4 @@
-from panicboard.models.accounts import Account, Countdown, Desk, Reading, Venue
+from panicboard.models.accounts import Account, Countdown, Desk, Egress, Reading, Venue
 from panicboard.models.calls import VenueCall
 from panicboard.models.panics import AuditEntry, Panic, Sweep, SweptOrder
 from panicboard.models.processes import Beat, Lease
@@ -9,6 +9,7 @@ __all__ = [
     "Beat",
     "Countdown",
     "Desk",
+    "Egress",
     "Lease",
     "Panic",
     "Reading",

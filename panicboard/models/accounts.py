@@ -57,6 +57,27 @@ class Venue(models.Model):
         super().save(*args, **kwargs)
 
 
+class Egress(models.Model):
+    """A way out to the venues with an address of its own: another address of this machine, or a proxy.
+
+    Venues count most limits by address, and ban addresses: accounts on two of them have twice the limit.
+    """
+
+    name = models.CharField(max_length=60, unique=True)
+    source_address = models.GenericIPAddressField(
+        null=True, blank=True, help_text="An address of this machine that calls leave from."
+    )
+    #: The proxy's URL, sealed: it may hold a password.
+    sealed_proxy = models.TextField(blank=True, editable=False)
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name_plural = "egresses"
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Account(models.Model):
     """One set of credentials at a venue."""
 
@@ -71,6 +92,22 @@ class Account(models.Model):
     strategy = models.CharField(max_length=60, blank=True)
     enabled = models.BooleanField(
         default=True, help_text="A disabled account is neither read nor swept, and every panic says so."
+    )
+    egress = models.ForeignKey(
+        Egress,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="The way out to the venue. Empty: this machine's usual one.",
+    )
+    second_egress = models.ForeignKey(
+        Egress,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="Tried where the first does not get through. Its address must be allowed for the key, too.",
     )
     key_type = models.CharField(max_length=10, choices=KeyType.choices, default=KeyType.HMAC)
     sealed_credentials = models.TextField(blank=True, editable=False)
@@ -115,6 +152,7 @@ class Reading(models.Model):
     clock_offset_ms = models.IntegerField(null=True)
     due_at = models.DateTimeField(db_index=True)
     planned_interval_s = models.FloatField(default=0)
+    cancel_weight = models.PositiveIntegerField(default=0)  # what a panic's cancels of these symbols cost
 
     def __str__(self) -> str:
         return f"reading of {self.account}"

@@ -108,6 +108,9 @@ class Sweep(models.Model):
     full_empty_at = models.DateTimeField(null=True)
     read_back_at = models.DateTimeField(null=True)
     clear_at = models.DateTimeField(null=True)
+    #: Where the venue's limit holds the full listing back: when it comes, as far as can be told. See `turns`.
+    full_listing_at = models.DateTimeField(null=True)
+    doubt = models.PositiveSmallIntegerField(default=0)  # the most doubtful is listed first
     #: When the known symbols, listed again after it was clear, were still empty.
     watched_at = models.DateTimeField(null=True)
     reopened = models.PositiveIntegerField(default=0)  # how often orders took the clear away again

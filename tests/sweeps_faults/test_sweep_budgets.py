@@ -19,7 +19,10 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 POOLS = {"binance-usdm": "fapi", "binance-options": "eapi", "binance-portfolio": "papi"}
 #: A limit in which one sweep of a venue has room, and a second one has not.
 LIMITS = {"binance-usdm": 150, "binance-options": 70, "binance-portfolio": 1000}
-GOES_ON = r"^the (\w+) limit \((\d+) a 60 s\) is used up for (\d+) s; goes on then$"
+GOES_ON = (
+    r"^known symbols read back empty at (?:[\d:]{8}); full listing at about ([\d:]{8}): "
+    r"the (\w+) limit \((\d+) a 60 s\) is used up until ([\d:]{8})$"
+)
 
 
 def refusals(stage: Stage) -> list[dict[str, Any]]:
@@ -68,10 +71,12 @@ def test_sweep_that_the_limit_holds_back_says_when_it_goes_on(stage: Stage, adap
         assert held.state == State.READING_BACK
         found = re.match(GOES_ON, held.last_word)
         assert found, held.last_word
-        pool, amount, wait_s = found.groups()
-        assert (pool, int(amount)) == (POOLS[adapter], LIMITS[adapter])
-        assert began_at + timedelta(seconds=int(wait_s) - 1) < held.due_at
-        assert held.due_at < timezone.now() + timedelta(seconds=63)
+        assert found.groups()[1:3] == (POOLS[adapter], str(LIMITS[adapter]))
+        assert found[1] == f"{held.full_listing_at:%H:%M:%S}"
+        assert (
+            began_at + timedelta(seconds=30) < held.full_listing_at < timezone.now() + timedelta(seconds=63)
+        )
+        assert abs(held.due_at - held.full_listing_at) < timedelta(seconds=1)
     assert silent
     stage.assert_proven(ended)
     assert refusals(stage) == []
@@ -109,7 +114,8 @@ def test_many_deliveries_stay_inside_the_small_limits_of_coinswitch(stage: Stage
     sweep = stage.work_until_over(sweep)
 
     assert {one.clear_at for one in sweeps} == {None}
-    assert re.match(GOES_ON, sweeps[-1].last_word), sweeps[-1].last_word
+    said = r"^the \w+ limit \(\d+ a 60 s\) is used up until [\d:]{8}; goes on then$"
+    assert re.match(said, sweeps[-1].last_word), sweeps[-1].last_word
     assert before < 80
     stage.assert_proven(sweep)
     assert refusals(stage) == []

@@ -1,0 +1,282 @@
+"""Counting what all processes together use of a venue's limits, in Redis.
+
+Venues count weight in clock minutes, per address or per key. Here the same weight is counted over a
+window that slides and is a little longer than the venue's, so that no clock minute, seen from the
+venue, can hold more than the limit, whatever the offset between the clocks. Used-weight headers correct
+the count upwards: somebody else may trade from the same address. Without Redis each process counts by
+itself, and keeps to a fixed share.
+
+Public limiters count one rule a key; here several classes of work share a pool, each up to another height
+of it, the venue's own count is taken over, and whoever has to wait is told when its turn comes.
+"""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from functools import cache
+from typing import NamedTuple
+
+import redis
+from django.conf import settings
+
+logger = logging.getLogger(__name__)
+
+#: The share of a limit that one process may use while it cannot ask Redis: web, two panic workers, one
+#: for everything else.
+LOCAL_SHARE = 0.25
+#: How long a process stays with its share before it asks Redis again.
+RETRY_REDIS_S = 1.0
+#: How often a process tells Redis what a pool's header says: it moves slowly, and calls come by the hundred.
+OBSERVE_EVERY_S = 0.1
+#: Replies can be this old when they arrive: a used-weight header read earlier in a minute than this may
+#: still speak of the minute before.
+HEADER_DOUBT_S = 6
+#: What is paced is counted over so many seconds.
+PACE_S = 5
+#: Nobody is told to wait longer than this at a time.
+LONGEST_WAIT_S = 3600
+
+
+class Rule(NamedTuple):
+    """How much of a pool one class of work may use in a window, the weight of every class counted.
+
+    Beyond `burst` it is spread: as soon as `pace` was used in the last PACE_S, the rest waits.
+    """
+
+    cap: int
+    window_s: int
+    burst: int
+    pace: int
+
+
+# One hash a pool: second -> weight. Returns 0 when taken, else the ms until it would fit (-1: never).
+_SPEND = """
+local now = redis.call('TIME')
+local second, milli = tonumber(now[1]), math.floor(tonumber(now[2]) / 1000)
+local blocked = redis.call('PTTL', KEYS[2])
+if blocked > 0 then return blocked end
+local weight, cap, window = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local burst, pace, pace_s = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+if weight > cap then return -1 end
+local used, lately, kept = 0, 0, {}
+local fields = redis.call('HGETALL', KEYS[1])
+for i = 1, #fields, 2 do
+  local at, spent = tonumber(fields[i]), tonumber(fields[i + 1])
+  if at <= second - window then
+    redis.call('HDEL', KEYS[1], fields[i])
+  else
+    used = used + spent
+    if at > second - pace_s then lately = lately + spent end
+    kept[#kept + 1] = {at, spent}
+  end
+end
+if used + weight <= cap then
+  if used + weight > burst and lately >= pace then return 1000 - milli end
+  redis.call('HINCRBY', KEYS[1], second, weight)
+  redis.call('EXPIRE', KEYS[1], window + 5)
+  return 0
+end
+table.sort(kept, function(a, b) return a[1] < b[1] end)
+for _, entry in ipairs(kept) do
+  used = used - entry[2]
+  if used + weight <= cap then return (entry[1] + window - second) * 1000 - milli end
+end
+return -1
+"""
+
+# Raise our count of the present clock minute to what the venue says; never lower it.
+_OBSERVE = """
+local second = tonumber(redis.call('TIME')[1])
+if second % 60 < tonumber(ARGV[2]) then return 0 end
+local minute, ours = second - second % 60, 0
+local fields = redis.call('HGETALL', KEYS[1])
+for i = 1, #fields, 2 do
+  if tonumber(fields[i]) >= minute then ours = ours + tonumber(fields[i + 1]) end
+end
+local more = tonumber(ARGV[1]) - ours
+if more > 0 then
+  redis.call('HINCRBY', KEYS[1], second, more)
+  redis.call('EXPIRE', KEYS[1], tonumber(ARGV[3]) + 5)
+end
+return more
+"""
+
+
+class Refusal(NamedTuple):
+    """The venue refuses a pool for so long, for this reason."""
+
+    ms: int
+    why: str
+
+
+@cache
+def client() -> redis.Redis:
+    """The process's Redis client; it gives up within 0.2 s."""
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=0.2, socket_connect_timeout=0.2)
+
+
+class _LocalCounts:
+    """The same sliding count, within this process, for as long as Redis cannot be asked."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pools: dict[str, Counter[int]] = {}
+        self._refusals: dict[str, tuple[float, str]] = {}
+
+    def spend(self, pool: str, weight: int, rule: Rule) -> int:
+        now = time.time()
+        with self._lock:
+            blocked_s = self._refusals.get(pool, (0.0, ""))[0] - now
+            if blocked_s > 0:
+                return int(blocked_s * 1000) + 1
+            if weight > rule.cap:
+                return -1
+            counts = self._pools.setdefault(pool, Counter())
+            for second in [s for s in counts if s <= int(now) - rule.window_s]:
+                del counts[second]
+            wait_s = turn_in_s(counts, int(now), rule, weight)
+            if wait_s == 0:
+                counts[int(now)] += weight
+                return 0
+            return int((int(now) + wait_s - now) * 1000) + 1
+
+    def history(self, pool: str) -> tuple[int, dict[int, int]]:
+        with self._lock:
+            return int(time.time()), dict(self._pools.get(pool, {}))
+
+    def block(self, pool: str, retry_after_ms: int, why: str) -> None:
+        with self._lock:
+            until = time.time() + retry_after_ms / 1000
+            if until > self._refusals.get(pool, (0.0, ""))[0]:
+                self._refusals[pool] = until, why
+
+
+_local = _LocalCounts()
+_observed_at: dict[str, float] = {}
+_redis_lost_at = -RETRY_REDIS_S
+
+
+def _without_redis() -> bool:
+    return time.monotonic() - _redis_lost_at < RETRY_REDIS_S
+
+
+def _lost_redis(exc: redis.RedisError) -> None:
+    global _redis_lost_at
+    _redis_lost_at = time.monotonic()
+    logger.warning(
+        "rate budget: Redis does not answer (%s); this process keeps to its share", type(exc).__name__
+    )
+
+
+def spend(pool: str, weight: int, rule: Rule) -> int:
+    """Take weight from a pool. Returns 0 when it was taken, else the ms until it would fit, -1 for never."""
+    if not _without_redis():
+        try:
+            return int(client().eval(_SPEND, 2, pool, f"{pool}:blocked", weight, *rule, PACE_S))
+        except redis.RedisError as exc:
+            _lost_redis(exc)
+    return _local.spend(pool, weight, _our_share(rule))
+
+
+def turn_in_ms(pool: str, weight: int, rule: Rule, *, ahead: int, lighter: int = 0) -> int:
+    """When this weight could be taken, after `ahead` works of the same weight, in ms from now.
+
+    `lighter` is weight of other work that will come first; -1: never.
+    """
+    if weight > rule.cap:
+        return -1
+    refused = refusal(pool)
+    now, spent = _history(pool, rule.window_s)
+    if _without_redis():
+        rule = _our_share(rule)
+    wait_s = turn_in_s(spent, now, rule, weight, ahead=ahead, lighter=lighter)
+    return max(wait_s * 1000, refused.ms if refused else 0)
+
+
+def turn_in_s(
+    spent: Mapping[int, int], now: int, rule: Rule, weight: int, *, ahead: int = 0, lighter: int = 0
+) -> int:
+    """Play forward how a pool is used, second by second, until this weight has its turn.
+
+    `spent` is what was used in which second. Everybody in front takes what the rule allows as soon as it
+    does.
+    """
+    counts = Counter({second: used for second, used in spent.items() if second > now - rule.window_s})
+    used, lately = counts.total(), sum(n for second, n in counts.items() if second > now - PACE_S)
+    for second in range(now, now + LONGEST_WAIT_S):
+        light = min(lighter, max(0, rule.cap - used))
+        lighter -= light
+        counts[second] += light
+        used, lately = used + light, lately + light
+        while used + weight <= rule.cap and (used + weight <= rule.burst or lately < rule.pace):
+            if not ahead:
+                return second - now
+            ahead -= 1
+            counts[second] += weight
+            used, lately = used + weight, lately + weight
+        used -= counts.pop(second + 1 - rule.window_s, 0)
+        lately -= counts[second + 1 - PACE_S]
+    return LONGEST_WAIT_S
+
+
+def observe(pool: str, used: int, window_s: int) -> None:
+    """Hear the venue's count of its present clock minute; ours follows it upwards."""
+    now = time.monotonic()
+    if _without_redis() or now - _observed_at.get(pool, 0.0) < OBSERVE_EVERY_S:
+        return
+    _observed_at[pool] = now
+    try:
+        client().eval(_OBSERVE, 1, pool, used, HEADER_DOUBT_S, window_s)
+    except redis.RedisError as exc:
+        _lost_redis(exc)
+
+
+def block(pool: str, retry_after_ms: int, why: str) -> None:
+    """Hear that the venue refuses this pool for a while: nobody calls it until then."""
+    _local.block(pool, retry_after_ms, why)
+    try:
+        if client().pttl(f"{pool}:blocked") < retry_after_ms:  # never shorten a ban
+            client().set(f"{pool}:blocked", why, px=retry_after_ms)
+    except redis.RedisError as exc:
+        _lost_redis(exc)
+
+
+def refusal(pool: str) -> Refusal | None:
+    """How long the venue still refuses this pool, and why; None while it does not, or nobody can tell."""
+    if _without_redis():
+        return None
+    try:
+        left_ms, why = client().pttl(f"{pool}:blocked"), client().get(f"{pool}:blocked")
+    except redis.RedisError as exc:
+        _lost_redis(exc)
+        return None
+    return Refusal(left_ms, why.decode(errors="replace")) if left_ms > 0 and isinstance(why, bytes) else None
+
+
+def used(pool: str, window_s: int) -> int | None:
+    """How much of a pool all processes used in its window; None while Redis does not answer."""
+    _, spent = _history(pool, window_s)
+    return None if _without_redis() else sum(spent.values())
+
+
+def _history(pool: str, window_s: int) -> tuple[int, dict[int, int]]:
+    """The present second, and what was used in which second of the window."""
+    if not _without_redis():
+        try:
+            with client().pipeline(transaction=False) as pipe:
+                pipe.time()
+                pipe.hgetall(pool)
+                (now, _), fields = pipe.execute()
+        except redis.RedisError as exc:
+            _lost_redis(exc)
+        else:
+            spent = {int(second): int(weight) for second, weight in fields.items()}
+            return int(now), {second: weight for second, weight in spent.items() if second > now - window_s}
+    return _local.history(pool)
+
+
+def _our_share(rule: Rule) -> Rule:
+    cap, window_s, burst, pace = rule
+    return Rule(int(cap * LOCAL_SHARE), window_s, int(burst * LOCAL_SHARE), max(1, int(pace * LOCAL_SHARE)))
