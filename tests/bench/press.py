@@ -9,9 +9,7 @@ takes one mass cancel; a USD-M account takes two, for its conditional and its or
 import asyncio
 import hashlib
 import hmac
-import socket
 import statistics
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,25 +18,21 @@ from typing import Any
 
 import aiohttp
 import ccxt
-import requests
-from django.contrib.auth.models import Group, User
-from django.core.management import call_command
 from django.utils import timezone
 
-from panicboard import embedded_redis, people, processes, readings
 from panicboard import panics as acts
+from panicboard import readings
 from panicboard.models import Account, Panic, Reading, Sweep, Venue
 from tests.bench.__main__ import Figure
+from tests.bench.board import Board, running
 from tests.factories import make_account
 from tests.peers.ccxt_client import connect
-from tests.product import Product
-from tests.simulator_process import SimulatorProcess, start_simulator, stop_simulator
+from tests.simulator_process import SimulatorProcess
 
 LATENCY_MS = 50
 SIZES = (20, 200)
 ROUNDS = 5
 NO_LIMIT = 100_000_000
-PASSWORD = "bench-bench-bench"
 
 
 @dataclass(frozen=True)
@@ -87,61 +81,10 @@ CASES = (
 
 def run() -> Iterator[Figure]:
     """Measure 20 and 200 accounts, ours and both peers. The first press of each size only warms."""
-    call_command("migrate", verbosity=0)
-    call_command("collectstatic", interactive=False, verbosity=0)
-    valkey = subprocess.Popen(processes.valkey().argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    simulator, announced = start_simulator("--limits", "off")
-    try:
-        from django.conf import settings
-
-        while not embedded_redis.answers(settings.EMBEDDED_SOCKET):
-            time.sleep(0.01)
-        venue = SimulatorProcess.at(announced["url"])
-        with Product({"LOG_LEVEL": "INFO"}) as product:
-            board = _start(product)
-            for case in CASES:
-                for size in SIZES:
-                    yield from _figures(venue, board, case, size)
-    finally:
-        stop_simulator(simulator)
-        valkey.terminate()
-        valkey.wait()
-
-
-class Board:
-    """The web process, and a risk manager who is signed in to it."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.session = requests.Session()
-        self.session.trust_env = False
-        self.session.get(f"{url}/login/", timeout=30)
-        self._post("/login/", username="risk.desk1", password=PASSWORD)
-
-    def press(self) -> float:
-        """Press for everything. Returns the time of the press, as this process's clock has it."""
-        pressed_at = time.time()
-        self._post("/panics/", scope="all", held_ms="1000")
-        return pressed_at
-
-    def _post(self, path: str, **fields: str) -> None:
-        fields["csrfmiddlewaretoken"] = self.session.cookies["csrftoken"]
-        reply = self.session.post(f"{self.url}{path}", data=fields, timeout=30, allow_redirects=False)
-        assert reply.status_code in (302, 303), f"{path}: {reply.status_code} {reply.text[:300]}"
-
-
-def _start(product: Product) -> Board:
-    listener = socket.create_server(("127.0.0.1", 0))
-    port = listener.getsockname()[1]
-    web = product.start(processes.web(listener.fileno()))
-    workers = [processes.worker("panic", number, 100) for number in (1, 2)]
-    for worker in [product.start(worker) for worker in [*workers, processes.worker("background", 1, 8)]]:
-        worker.wait_for_line(" ready.")
-    product.start(processes.keeper())
-    web.wait_for_line("Application startup complete")
-    user = User.objects.create_user("risk.desk1", password=PASSWORD)
-    user.groups.add(Group.objects.get(name=people.RISK_MANAGERS))
-    return Board(f"http://127.0.0.1:{port}")
+    with running("--limits", "off") as (venue, board):
+        for case in CASES:
+            for size in SIZES:
+                yield from _figures(venue, board, case, size)
 
 
 def _figures(venue: SimulatorProcess, board: Board, case: Case, size: int) -> Iterator[Figure]:
