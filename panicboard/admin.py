@@ -1,6 +1,7 @@
 """Django admin: desks, venues and accounts are made here; history is only read; secrets only go in."""
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from django import forms
 from django.contrib import admin, messages
@@ -15,6 +16,7 @@ from panicboard.models import (
     AuditEntry,
     Countdown,
     Desk,
+    Egress,
     Panic,
     Reading,
     Sweep,
@@ -71,6 +73,60 @@ class WriteOnlyText(forms.Textarea):
         return None
 
 
+class EgressForm(forms.ModelForm):
+    """A way out: an address of this machine, or a proxy, whose URL is write-only: it may hold a password."""
+
+    proxy_url = forms.CharField(
+        required=False,
+        strip=True,
+        label="Proxy URL",
+        widget=WriteOnlyLine(attrs={"autocomplete": "off", "size": 80}),
+        help_text="Write-only, as in http://user:password@proxy.example:3128. Empty keeps what is stored.",
+    )
+
+    class Meta:
+        model = Egress
+        fields = ("name", "source_address")
+
+    def clean_proxy_url(self) -> str:
+        url: str = self.cleaned_data["proxy_url"]
+        try:
+            parts = urlsplit(url)
+            named = parts.scheme in ("http", "https") and parts.hostname and (parts.port or True)
+        except ValueError:
+            named = False
+        if url and not named:
+            raise forms.ValidationError("Give the proxy as http://host:port or https://host:port.")
+        return url
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        address, proxy = cleaned.get("source_address"), cleaned.get("proxy_url")
+        if address and proxy:
+            raise forms.ValidationError("Give an address of this machine or a proxy, not both.")
+        if not (address or proxy or self.instance.sealed_proxy or self.errors):
+            raise forms.ValidationError("Give an address of this machine, or a proxy.")
+        return cleaned
+
+    def save(self, commit: bool = True) -> Egress:
+        if self.cleaned_data.get("source_address"):
+            self.instance.sealed_proxy = ""
+        elif self.cleaned_data.get("proxy_url"):
+            credentials.seal_proxy(self.instance, self.cleaned_data["proxy_url"])
+        egress: Egress = super().save(commit)
+        return egress
+
+
+@admin.register(Egress)
+class EgressAdmin(admin.ModelAdmin):
+    form = EgressForm
+    list_display = ("name", "source_address", "has_proxy")
+
+    @admin.display(boolean=True, description="proxy")
+    def has_proxy(self, egress: Egress) -> bool:
+        return bool(egress.sealed_proxy)
+
+
 class AccountForm(forms.ModelForm):
     """The account, with its credentials as write-only fields: what is stored is never shown."""
 
@@ -90,13 +146,15 @@ class AccountForm(forms.ModelForm):
 
     class Meta:
         model = Account
-        fields = ("desk", "venue", "name", "strategy", "enabled", "key_type")
+        fields = ("desk", "venue", "name", "strategy", "enabled", "egress", "second_egress", "key_type")
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         api_key, secret = cleaned.get("api_key"), cleaned.get("secret")
         if bool(api_key) != bool(secret):
             raise forms.ValidationError("Give key and secret together, or neither to keep what is stored.")
+        if cleaned.get("second_egress") and cleaned["second_egress"] == cleaned.get("egress"):
+            raise forms.ValidationError("The second egress is the first one: choose another, or none.")
         venue, key_type = cleaned.get("venue"), cleaned.get("key_type")
         if api_key and secret and venue and key_type:
             try:

@@ -12,16 +12,18 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import timedelta
 from enum import Enum
+from functools import cached_property
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.utils import timezone
 
-from panicboard import pools
+from panicboard import credentials, pools
 from panicboard.models import Account
 from panicboard.pools import PACE_S, Rule
-from panicboard.venues.base import Limit
+from panicboard.venues import open_adapter, routes
+from panicboard.venues.base import Limit, Route, VenueAdapter
 from panicboard.venues.errors import BudgetSpent
 
 logger = logging.getLogger(__name__)
@@ -65,18 +67,44 @@ class AccountBudget:
         self.account = account
         self.work = work
         self.keep_free = keep_free
-        self._host = urlsplit(account.venue.base_url).netloc
+        self._base_url = account.venue.base_url
         self._override = account.venue.limit_override
         self._prepaid: Counter[str] = Counter()
         self._prepaid_lock = threading.Lock()
 
+    @cached_property
+    def routes(self) -> tuple[Route, ...]:
+        """The account's ways out. Raises CredentialsUnusable."""
+        return credentials.routes_of(self.account)
+
+    def open_adapter(self) -> VenueAdapter:
+        """Open the account at its venue, paid from here; no call is made yet.
+
+        Raises CredentialsUnusable or CredentialsRejected, with what to do.
+        """
+        venue = self.account.venue
+        return open_adapter(
+            venue.adapter,
+            venue.base_url,
+            credentials.unseal(self.account),
+            budget=self,
+            account=self.account.name,
+            routes=self.routes,
+        )
+
     def spend(self, limit: Limit, weight: int) -> None:
         """Take `weight` now, prepaid weight first. Raises BudgetSpent with how long until it is there."""
+        pool = self.pool(limit)
         with self._prepaid_lock:
-            if self._prepaid[limit.pool] >= weight:
-                self._prepaid[limit.pool] -= weight
-                return
-        self.take(limit, weight)
+            paid = min(weight, self._prepaid[pool])
+            self._prepaid[pool] -= paid
+        if paid == weight:
+            return
+        try:
+            self.take(limit, weight - paid)
+        except BudgetSpent:
+            self.add_prepaid(limit, paid)
+            raise
 
     def take(self, limit: Limit, weight: int) -> None:
         """Take `weight` now. Raises BudgetSpent with how long until it is there."""
@@ -110,7 +138,7 @@ class AccountBudget:
     def add_prepaid(self, limit: Limit, weight: int) -> None:
         """Let later calls use weight that was taken for them already."""
         with self._prepaid_lock:
-            self._prepaid[limit.pool] += weight
+            self._prepaid[self.pool(limit)] += weight
 
     def observe(self, limit: Limit, used: int) -> None:
         """Hear the venue's count of its present clock minute; ours follows it upwards."""
@@ -149,8 +177,10 @@ class AccountBudget:
 
     def pool(self, limit: Limit) -> str:
         """The name under which Redis counts what this account's calls cost of a limit."""
-        scope = f"key:{self.account.pk}" if limit.per == "key" else "address:direct"
-        return f"panicboard:budget:{self._host}:{limit.pool}:{scope}"
+        scope = f"key:{self.account.pk}"
+        if limit.per == "address":
+            scope = f"address:{routes.choose(self._base_url, self.routes).name}"
+        return f"panicboard:budget:{urlsplit(self._base_url).netloc}:{limit.pool}:{scope}"
 
     def _rule(self, limit: Limit, *, spread: bool = False) -> Rule:
         cap, window_s = self.cap(limit), limit.window_s + SLACK_S

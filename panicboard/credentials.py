@@ -1,4 +1,4 @@
-"""Accounts' credentials, sealed at rest. Nothing here is ever shown, logged or exported."""
+"""Accounts' credentials and proxies' URLs, sealed at rest. Nothing here is ever shown, logged or exported."""
 
 import json
 from functools import cache
@@ -7,8 +7,8 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from panicboard.models import Account
-from panicboard.venues.base import Credentials
+from panicboard.models import Account, Egress
+from panicboard.venues.base import DIRECT, Credentials, Route
 
 
 class CredentialsUnusable(Exception):
@@ -43,3 +43,27 @@ def unseal(account: Account) -> Credentials:
             "add the former key to it, or enter the credentials again"
         ) from None
     return Credentials(content["api_key"], content["secret"], account.key_type)
+
+
+def seal_proxy(egress: Egress, url: str) -> None:
+    """Put a proxy's URL on the egress, sealed: it may hold a password. Does not save."""
+    egress.sealed_proxy = _sealer().encrypt(url.encode()).decode()
+
+
+def routes_of(account: Account) -> tuple[Route, ...]:
+    """The account's ways out, the first one first. Raises CredentialsUnusable with what to do."""
+    first = _route(account.egress) if account.egress else DIRECT
+    return (first, _route(account.second_egress)) if account.second_egress else (first,)
+
+
+def _route(egress: Egress) -> Route:
+    if not egress.sealed_proxy:
+        return Route(egress.name, source_address=egress.source_address or "")
+    try:
+        url = _sealer().decrypt(egress.sealed_proxy.encode()).decode()
+    except InvalidToken:
+        raise CredentialsUnusable(
+            f"the proxy of {egress.name} cannot be unsealed: CREDENTIALS_KEYS has changed; "
+            "add the former key to it, or enter the proxy again"
+        ) from None
+    return Route(egress.name, proxy_url=url)

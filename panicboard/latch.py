@@ -59,7 +59,7 @@ def _open_orders(sweeper: Sweeper) -> list[Order]:
         said = "full listings of a panic come first"
         raise BudgetSpent(said, retry_after_ms=round(WATCH_S * 1000))
     budget = AccountBudget(sweeper.account, Work.LOOK)
-    sweeper.adapter = adapter = sweeper.open_adapter(budget)
+    sweeper.adapter = adapter = budget.open_adapter()
     listings = adapter.listings(sweeper.known or None, quick=bool(sweeper.known))
     budget.prepay(adapter.listing_limit(), sum(listing.weight for listing in listings))
     return sweeper.list_orders(listings)

@@ -193,7 +193,11 @@ def _hold(wanted: QuerySet[Sweep]) -> dict[int, Sweep]:
     if not wanted.update(lease_owner=owner, lease_until=until):
         return {}
     taken = Sweep.objects.filter(lease_owner=owner).select_related(
-        "panic", "account__venue", "account__reading"
+        "panic",
+        "account__venue",
+        "account__reading",
+        "account__egress",
+        "account__second_egress",
     )
     sweeps = {sweep.pk: sweep for sweep in taken}
     _renewer.add(owner, len(sweeps))

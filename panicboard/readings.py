@@ -19,7 +19,7 @@ from django.utils import timezone
 from panicboard import credentials, turns
 from panicboard.budgets import AccountBudget, Work
 from panicboard.models import Account, Countdown, Reading, Sweep
-from panicboard.venues import VENUES, open_adapter
+from panicboard.venues import VENUES
 from panicboard.venues.base import BookSymbol, Order, OrderState, VenueAdapter, VenueCountdown
 from panicboard.venues.errors import BudgetSpent, RateLimited, VenueError, VenueRejected
 from panicboard.venues.http import clock_of
@@ -100,13 +100,7 @@ def read(account: Account) -> None:
     interval_s = planned_interval_s(account, budget)
     due_at = timezone.now() + timedelta(seconds=interval_s)
     try:
-        adapter = open_adapter(
-            account.venue.adapter,
-            account.venue.base_url,
-            credentials.unseal(account),
-            budget=budget,
-            account=account.name,
-        )
+        adapter = budget.open_adapter()
         began_at = timezone.now()
         listings = adapter.listings(None)
         # All of it or nothing: half a reading would only cost weight.

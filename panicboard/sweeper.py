@@ -22,7 +22,6 @@ from panicboard import budgets, credentials, readings, swept_orders, turns
 from panicboard.budgets import AccountBudget, Cost, Work
 from panicboard.models import Panic, Reading, Sweep, SweptOrder
 from panicboard.swept_orders import Outcome, SweptOrders
-from panicboard.venues import open_adapter
 from panicboard.venues.base import (
     BookSymbol,
     CancelResult,
@@ -108,7 +107,7 @@ class Sweeper:
 
     def prepare_first_cancels(self) -> None:
         """Make a cancel ready for everything known; `cost_of` tells what is to be paid before it is sent."""
-        self.adapter = self.open_adapter(self.budget)
+        self.adapter = self.budget.open_adapter()
         self.ready = self._mass_cancels(self._targets())
 
     def send_first_cancels(self) -> None:
@@ -187,7 +186,7 @@ class Sweeper:
     def _round(self) -> bool:
         """Cancel where anything is known, read back, find the outcomes, read everything. True: clear."""
         self.budget.work = Work.READ_BACK
-        self.adapter = self.open_adapter(self.budget)
+        self.adapter = self.budget.open_adapter()
         offset = timedelta(milliseconds=clock_of(self.account.venue.base_url).offset_ms)
         if abs(offset) >= CLOCK_SLACK / 2:  # less is within what some venues' clocks can tell
             self.orders.venue_ahead = offset
@@ -244,15 +243,6 @@ class Sweeper:
 
     def _keep_coming(self, within: timedelta) -> bool:
         return seen_lately(self.orders.latest_after, within)
-
-    def open_adapter(self, budget: AccountBudget) -> VenueAdapter:
-        return open_adapter(
-            self.account.venue.adapter,
-            self.account.venue.base_url,
-            credentials.unseal(self.account),
-            budget=budget,
-            account=self.account.name,
-        )
 
     # ---- cancelling ----
 

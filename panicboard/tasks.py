@@ -30,7 +30,8 @@ def read_account(account_id: int) -> None:
     """Read one account's open orders in the background."""
     from panicboard import readings  # here, as above
 
-    account = Account.objects.filter(pk=account_id, enabled=True).select_related("venue", "desk").first()
+    accounts = Account.objects.select_related("venue", "desk", "egress", "second_egress")
+    account = accounts.filter(pk=account_id, enabled=True).first()
     if account is None:
         return
     try:

@@ -18,6 +18,7 @@ from panicboard.models import (
     Account,
     AuditEntry,
     Countdown,
+    Egress,
     Panic,
     Reading,
     Sweep,
@@ -174,6 +175,51 @@ def test_form_with_another_mistake_does_not_show_the_credentials_again(client: C
 
     assert reply.context["adminform"].form.errors == {"name": ["This field is required."]}
     assert_says_no_secret(reply)
+
+
+def test_proxy_is_sealed_and_never_shown(client: Client) -> None:
+    url = "http://desk:hunter2@proxy.example:3128"
+
+    client.post(address("egress", "add"), {"name": "second line", "source_address": "", "proxy_url": url})
+
+    egress = Egress.objects.get()
+    assert credentials.routes_of(Account(egress=egress))[0].proxy_url == url
+    assert "hunter2" not in egress.sealed_proxy
+    for page in (address("egress", "changelist"), address("egress", "change", egress.pk)):
+        shown = client.get(page)
+        assert (shown.status_code, "hunter2" in shown.content.decode()) == (200, False)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"source_address": "", "proxy_url": ""}, "Give an address of this machine, or a proxy."),
+        (
+            {"source_address": "10.0.0.2", "proxy_url": "http://proxy.example:3128"},
+            "Give an address of this machine or a proxy, not both.",
+        ),
+        (
+            {"source_address": "", "proxy_url": "socks5://desk:hunter2@proxy.example"},
+            "Give the proxy as http://host:port or https://host:port.",
+        ),
+    ],
+)
+def test_egress_without_a_clear_way_is_refused(client: Client, given: dict[str, str], says: str) -> None:
+    shown = client.post(address("egress", "add"), {"name": "second line", **given})
+
+    assert says in shown.content.decode()
+    assert "hunter2" not in shown.content.decode()
+    assert Egress.objects.count() == 0
+
+
+def test_second_egress_must_be_another_one(client: Client) -> None:
+    account = make_account()
+    egress = Egress.objects.create(name="line", source_address="127.0.0.2")
+    given = form(account, egress=egress.pk, second_egress=egress.pk)
+
+    shown = client.post(address("account", "change", account.pk), given)
+
+    assert "The second egress is the first one: choose another, or none." in shown.content.decode()
 
 
 def test_no_page_shows_credentials(client: Client) -> None:

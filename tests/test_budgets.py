@@ -113,6 +113,30 @@ def test_calls_of_many_accounts_are_paid_for_together(account: Account) -> None:
 
 
 @pytest.mark.usefixtures("valkey")
+def test_call_that_is_paid_for_in_part_pays_the_rest(account: Account) -> None:
+    budget = AccountBudget(account, Work.PANIC)
+    budget.prepay(WEIGHT, 30)
+
+    budget.spend(WEIGHT, 1)
+    budget.spend(WEIGHT, 30)
+
+    assert budget.used(WEIGHT) == 31
+
+
+@pytest.mark.usefixtures("valkey")
+def test_call_that_cannot_pay_the_rest_keeps_what_was_paid(account: Account) -> None:
+    budget = AccountBudget(account, Work.PANIC)
+    AccountBudget(account, Work.PANIC).spend(WEIGHT, 80)
+    budget.prepay(WEIGHT, 20)
+
+    with pytest.raises(BudgetSpent):
+        budget.spend(WEIGHT, 21)
+
+    budget.spend(WEIGHT, 20)
+    assert budget.used(WEIGHT) == 100
+
+
+@pytest.mark.usefixtures("valkey")
 def test_calls_that_do_not_fit_together_pay_for_themselves(account: Account) -> None:
     other = Account(pk=2, name="beta", venue=account.venue)
     ours, theirs = AccountBudget(account, Work.PANIC), AccountBudget(other, Work.PANIC)

@@ -1,6 +1,8 @@
 """The venues panicboard knows. A new one takes its file, a line in `VENUES`, and its tests."""
 
-from panicboard.venues.base import Budget, Credentials, VenueAdapter
+from collections.abc import Sequence
+
+from panicboard.venues.base import DIRECT, Budget, Credentials, Route, VenueAdapter
 from panicboard.venues.binance_options import BinanceOptions
 from panicboard.venues.binance_portfolio import BinancePortfolio
 from panicboard.venues.binance_usdm import BinanceUsdm
@@ -16,9 +18,15 @@ VENUES: dict[str, type[VenueAdapter]] = {
 
 
 def open_adapter(
-    slug: str, base_url: str, credentials: Credentials, *, budget: Budget, account: str
+    slug: str,
+    base_url: str,
+    credentials: Credentials,
+    *,
+    budget: Budget,
+    account: str,
+    routes: Sequence[Route] = (DIRECT,),
 ) -> VenueAdapter:
-    """Open one account at one venue; no call is made yet.
+    """Open one account at one venue, by these ways out; no call is made yet.
 
     Raises ValueError for a venue nobody knows, and CredentialsRejected when the key or the secret is
     missing or is not of a type this venue takes.
@@ -30,4 +38,4 @@ def open_adapter(
         raise CredentialsRejected("the account has no key, or no secret")
     if credentials.key_type not in adapter.key_types:
         raise CredentialsRejected(f"{adapter.label} takes no {credentials.key_type} keys")
-    return adapter(base_url, credentials, budget=budget, account=account)
+    return adapter(base_url, credentials, budget=budget, account=account, routes=routes)

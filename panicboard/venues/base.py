@@ -199,6 +199,18 @@ class Credentials:
     key_type: str = "hmac"  # "hmac", "rsa" or "ed25519"
 
 
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A way out: from one of this machine's addresses, or through a proxy; neither: as the machine does."""
+
+    name: str
+    source_address: str = ""
+    proxy_url: str = field(default="", repr=False)  # it may hold a password
+
+
+DIRECT = Route("direct")
+
+
 class VenueAdapter(ABC):
     """One account at one venue. Each method below is one venue call, unless it says otherwise.
 
@@ -226,7 +238,15 @@ class VenueAdapter(ABC):
     account_wide_history: ClassVar[bool] = False
 
     @abstractmethod
-    def __init__(self, base_url: str, credentials: Credentials, *, budget: Budget, account: str) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        credentials: Credentials,
+        *,
+        budget: Budget,
+        account: str,
+        routes: Sequence[Route] = (DIRECT,),
+    ) -> None:
         """Hold what the calls need; none is made. `account` is the name that log lines carry.
 
         Raises CredentialsRejected when the secret is not a key of the stated type.

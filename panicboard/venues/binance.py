@@ -10,7 +10,7 @@ import hmac
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from email.utils import parsedate_to_datetime
@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from panicboard.venues import calls, http
-from panicboard.venues.base import Budget, Credentials, Limit, OrderState
+from panicboard.venues.base import DIRECT, Budget, Credentials, Limit, OrderState, Route
 from panicboard.venues.errors import (
     ClockRejected,
     CredentialsRejected,
@@ -36,6 +36,7 @@ from panicboard.venues.errors import (
     VenueError,
     VenueRejected,
 )
+from panicboard.venues.routes import through
 
 RECV_WINDOW_MS = 5000  # a cancel that waited longer than this somewhere must not run long after it was meant
 
@@ -171,12 +172,14 @@ class BinanceHttp:
         time_path: str | None,
         ping_path: str = "",
         rate_limit_codes: frozenset[str] = frozenset({"-1003"}),
+        routes: Sequence[Route] = (DIRECT,),
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.api_key = credentials.api_key
         self.limit = limit
         self.budget = budget
         self.account = account
+        self.routes = routes
         self.clock = http.clock_of(self.base_url)
         self._sign = signer(credentials)
         self._time_path = time_path
@@ -187,17 +190,14 @@ class BinanceHttp:
         """Read the venue's time and keep the offset. Weight 1. Returns the offset in ms."""
         sent_ns = time.time_ns()
         if self._time_path:
-            body = self._send("GET", self._time_path, 1, headers={})
+            body = self.public("GET", self._time_path, 1)
             received_ns = time.time_ns()
             try:
                 venue_ms = int(body["serverTime"])
             except (KeyError, TypeError, ValueError):
                 raise OutcomeUnknown(f"{self._time_path} replied without serverTime") from None
         else:
-            self.budget.spend(self.limit, 1)
-            with calls.told(self.account, "GET", self._ping_path, 1) as told:
-                reply = http.call(self.account, "GET", self.base_url, self._ping_path, headers={})
-                told.status = reply.status
+            reply = through(self.base_url, self.routes, self.limit, self._ping)
             received_ns = time.time_ns()
             try:
                 # The header is cut to the second: half a second on is right on average.
@@ -206,10 +206,21 @@ class BinanceHttp:
                 raise OutcomeUnknown(f"{self._ping_path} replied without a readable Date") from None
         return self.clock.set(venue_ms, sent_ns, received_ns)
 
+    def _ping(self, route: Route) -> http.Reply:
+        self.budget.spend(self.limit, 1)
+        with calls.told(self.account, "GET", self._ping_path, 1) as told:
+            reply = http.call(self.account, "GET", self.base_url, self._ping_path, headers={}, route=route)
+            told.status = reply.status
+        return reply
+
     def public(self, method: str, path: str, weight: int, params: Params | None = None) -> Any:
         """An unsigned call. Returns the parsed JSON body."""
-        query = f"?{encode(params)}" if params else ""
-        return self._send(method, path + query, weight, headers={})
+        target = f"{path}?{encode(params)}" if params else path
+
+        def send(route: Route) -> Any:
+            return self._send(route, method, target, weight, headers={})
+
+        return through(self.base_url, self.routes, self.limit, send)
 
     def signed(self, method: str, path: str, weight: int, params: Params) -> Any:
         """A signed call, parameters in the query. Returns the parsed JSON body.
@@ -226,14 +237,17 @@ class BinanceHttp:
                 return self._signed_once(method, path, weight, params)
 
     def _signed_once(self, method: str, path: str, weight: int, params: Params) -> Any:
-        query = encode({**params, "recvWindow": RECV_WINDOW_MS, "timestamp": self.clock.now_ms()})
-        target = f"{path}?{query}&signature={self._sign(query)}"
-        return self._send(method, target, weight, headers={"X-MBX-APIKEY": self.api_key})
+        def send(route: Route) -> Any:
+            query = encode({**params, "recvWindow": RECV_WINDOW_MS, "timestamp": self.clock.now_ms()})
+            target = f"{path}?{query}&signature={self._sign(query)}"
+            return self._send(route, method, target, weight, headers={"X-MBX-APIKEY": self.api_key})
 
-    def _send(self, method: str, target: str, weight: int, headers: Mapping[str, str]) -> Any:
+        return through(self.base_url, self.routes, self.limit, send)
+
+    def _send(self, route: Route, method: str, target: str, weight: int, headers: Mapping[str, str]) -> Any:
         self.budget.spend(self.limit, weight)
         with calls.told(self.account, method, target, weight) as told:
-            reply = http.call(self.account, method, self.base_url, target, headers=headers)
+            reply = http.call(self.account, method, self.base_url, target, headers=headers, route=route)
             told.status = reply.status
             used = reply.headers.get("X-MBX-USED-WEIGHT-1M", "")
             if used.isdigit():

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from panicboard.venues.base import (
+    DIRECT,
     Access,
     BookSymbol,
     Budget,
@@ -25,6 +26,7 @@ from panicboard.venues.base import (
     MassCancelReply,
     Order,
     OrderRef,
+    Route,
     VenueAdapter,
     VenueCountdown,
 )
@@ -78,13 +80,22 @@ class BinanceOptions(VenueAdapter):
     #: What `underlyings` has learnt of symbols whose name does not tell; the same for every account.
     _underlyings: ClassVar[dict[str, str]] = {}
 
-    def __init__(self, base_url: str, credentials: Credentials, *, budget: Budget, account: str) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        credentials: Credentials,
+        *,
+        budget: Budget,
+        account: str,
+        routes: Sequence[Route] = (DIRECT,),
+    ) -> None:
         self.http = BinanceHttp(
             base_url,
             credentials,
             limit=self.limits[0],
             budget=budget,
             account=account,
+            routes=routes,
             time_path="/eapi/v1/time",
             # Here -1008 carries the texts of the weight limit; on futures it is overload protection.
             rate_limit_codes=frozenset({"-1003", "-1008"}),

@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import ClassVar, TypeVar
 
 from panicboard.venues.base import (
+    DIRECT,
     Access,
     BookSymbol,
     Budget,
@@ -29,6 +30,7 @@ from panicboard.venues.base import (
     MassCancelReply,
     Order,
     OrderRef,
+    Route,
     VenueAdapter,
 )
 from panicboard.venues.binance import BinanceHttp
@@ -134,13 +136,22 @@ class BinancePortfolio(VenueAdapter):
     limits: ClassVar[tuple[Limit, ...]] = (Limit("papi", "address", 6000),)
     key_types = ("hmac", "rsa", "ed25519")
 
-    def __init__(self, base_url: str, credentials: Credentials, *, budget: Budget, account: str) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        credentials: Credentials,
+        *,
+        budget: Budget,
+        account: str,
+        routes: Sequence[Route] = (DIRECT,),
+    ) -> None:
         self.http = BinanceHttp(
             base_url,
             credentials,
             limit=self.limits[0],
             budget=budget,
             account=account,
+            routes=routes,
             time_path=None,
             ping_path="/papi/v1/ping",
         )

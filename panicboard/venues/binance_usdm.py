@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from panicboard.venues.base import (
+    DIRECT,
     Access,
     BookSymbol,
     Budget,
@@ -24,6 +25,7 @@ from panicboard.venues.base import (
     MassCancelReply,
     Order,
     OrderRef,
+    Route,
     VenueAdapter,
 )
 from panicboard.venues.binance import BinanceHttp
@@ -81,13 +83,22 @@ class BinanceUsdm(VenueAdapter):
     key_types = ("hmac", "rsa", "ed25519")
     has_countdown = True
 
-    def __init__(self, base_url: str, credentials: Credentials, *, budget: Budget, account: str) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        credentials: Credentials,
+        *,
+        budget: Budget,
+        account: str,
+        routes: Sequence[Route] = (DIRECT,),
+    ) -> None:
         self.http = BinanceHttp(
             base_url,
             credentials,
             limit=self.limits[0],
             budget=budget,
             account=account,
+            routes=routes,
             time_path="/fapi/v1/time",
         )
 

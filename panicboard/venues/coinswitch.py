@@ -12,6 +12,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, ClassVar
 
 from panicboard.venues.base import (
+    DIRECT,
     Access,
     BookSymbol,
     Budget,
@@ -25,6 +26,7 @@ from panicboard.venues.base import (
     Order,
     OrderRef,
     OrderState,
+    Route,
     VenueAdapter,
 )
 from panicboard.venues.coinswitch_http import CoinSwitchHttp
@@ -98,8 +100,16 @@ class CoinSwitch(VenueAdapter):
     cancel_settle_ms = 1000  # not published; a listing is dear here, and before that it is mostly in vain
     horizon_days: ClassVar[int] = HORIZON_DAYS  #: what an empty listing proves something about
 
-    def __init__(self, base_url: str, credentials: Credentials, *, budget: Budget, account: str) -> None:
-        self.http = CoinSwitchHttp(base_url, credentials, budget=budget, account=account)
+    def __init__(
+        self,
+        base_url: str,
+        credentials: Credentials,
+        *,
+        budget: Budget,
+        account: str,
+        routes: Sequence[Route] = (DIRECT,),
+    ) -> None:
+        self.http = CoinSwitchHttp(base_url, credentials, budget=budget, account=account, routes=routes)
 
     @classmethod
     def listing_limit(cls) -> Limit:

@@ -11,14 +11,14 @@ https://api-trading.coinswitch.co/resources/errors-and-rate-limits
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote, unquote_plus, urlencode
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from panicboard.venues import calls, http
-from panicboard.venues.base import Budget, Credentials, Limit
+from panicboard.venues.base import DIRECT, Budget, Credentials, Limit, Route
 from panicboard.venues.errors import (
     CredentialsRejected,
     EndpointGone,
@@ -29,6 +29,7 @@ from panicboard.venues.errors import (
     VenueError,
     VenueRejected,
 )
+from panicboard.venues.routes import through
 
 TIME_PATH = "/trade/api/v2/time"
 #: Every limit counts calls in 60 s; the venue sends no hint of when it will listen again.
@@ -57,10 +58,19 @@ def signature(key: Ed25519PrivateKey, method: str, path_and_query: str, epoch_ms
 class CoinSwitchHttp:
     """Signed and unsigned calls of one account, each paid for from the limit it is given."""
 
-    def __init__(self, base_url: str, credentials: Credentials, *, budget: Budget, account: str) -> None:
+    def __init__(
+        self,
+        base_url: str,
+        credentials: Credentials,
+        *,
+        budget: Budget,
+        account: str,
+        routes: Sequence[Route] = (DIRECT,),
+    ) -> None:
         self.base_url = base_url.rstrip("/")
         self.budget = budget
         self.account = account
+        self.routes = routes
         self.clock = http.clock_of(self.base_url)
         self._api_key = credentials.api_key
         self._key = private_key(credentials)
@@ -68,7 +78,7 @@ class CoinSwitchHttp:
     def sync_clock(self) -> int:
         """Read the venue's time and keep the offset, in ms."""
         sent_ns = time.time_ns()
-        reply = self._answer("GET", TIME_PATH, None, {}, None)
+        reply = self._answer("GET", TIME_PATH, None, None, signed=False)
         received_ns = time.time_ns()
         try:
             venue_ms = int(reply["serverTime"])
@@ -96,13 +106,13 @@ class CoinSwitchHttp:
         if limit is not None and not prepaid:
             self.budget.spend(limit, 1)
         try:
-            return self._answer(method, target, limit, self._headers(method, target), payload)
+            return self._answer(method, target, limit, payload)
         except CredentialsRejected:
             self.sync_clock()
             if limit is not None:
                 self.budget.spend(limit, 1)
             with calls.once_more():
-                return self._answer(method, target, limit, self._headers(method, target), payload)
+                return self._answer(method, target, limit, payload)
 
     def _headers(self, method: str, target: str) -> dict[str, str]:
         epoch_ms = self.clock.now_ms()
@@ -114,10 +124,27 @@ class CoinSwitchHttp:
         }
 
     def _answer(
-        self, method: str, target: str, limit: Limit | None, headers: Mapping[str, str], body: bytes | None
+        self, method: str, target: str, limit: Limit | None, body: bytes | None, *, signed: bool = True
+    ) -> dict[str, Any]:
+        def send(route: Route) -> dict[str, Any]:
+            headers = self._headers(method, target) if signed else {}
+            return self._send(route, method, target, limit, headers, body)
+
+        return through(self.base_url, self.routes, limit, send)
+
+    def _send(
+        self,
+        route: Route,
+        method: str,
+        target: str,
+        limit: Limit | None,
+        headers: Mapping[str, str],
+        body: bytes | None,
     ) -> dict[str, Any]:
         with calls.told(self.account, method, target, 1) as told:
-            reply = http.call(self.account, method, self.base_url, target, headers=headers, body=body)
+            reply = http.call(
+                self.account, method, self.base_url, target, headers=headers, body=body, route=route
+            )
             told.status = reply.status
             what = f"{method} {target.partition('?')[0]}"
             if 200 <= reply.status < 300:

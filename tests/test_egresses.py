@@ -1,0 +1,174 @@
+"""Ways out to a venue: an address of this machine, a proxy, and the second one when the first fails."""
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from panicboard import credentials
+from panicboard.budgets import AccountBudget, Work
+from panicboard.models import Account, Egress
+from panicboard.venues import VENUES as VENUE_ADAPTERS
+from panicboard.venues import routes
+from panicboard.venues.base import Limit
+from tests.factories import VENUES
+from tests.forward_proxy import ForwardProxy
+from tests.sweep_stage import Stage, State
+from tests.venue_calls import CALLS, at
+
+pytest_plugins = ["tests.simulator_process", "tests.sweep_stage", "tests.forward_proxy"]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]
+
+USUAL, SECOND, BY_PROXY = "127.0.0.1", "127.0.0.2", "127.0.0.9"
+LIMITED_BY_ADDRESS = [venue for venue in VENUES if venue != "coinswitch"]
+
+
+@pytest.fixture(autouse=True)
+def _every_way_open() -> Iterator[None]:
+    routes._blocked_until.clear()
+    yield
+    routes._blocked_until.clear()
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def from_address(address: str) -> Egress:
+    return Egress.objects.create(name=f"from {address}", source_address=address)
+
+
+def by_proxy(url: str, name: str = "proxy") -> Egress:
+    egress = Egress(name=name)
+    credentials.seal_proxy(egress, url)
+    egress.save()
+    return egress
+
+
+def go(account: Account, egress: Egress | None = None, second: Egress | None = None) -> Account:
+    account.egress, account.second_egress = egress, second
+    account.save(update_fields=["egress", "second_egress"])
+    return account
+
+
+def addresses(stage: Stage) -> list[str]:
+    """Where the venue saw the calls come from, each change of it once."""
+    seen = [call["address"] for call in stage.simulator.log()]
+    return [one for one, before in zip(seen, [None, *seen], strict=False) if one != before]
+
+
+def account_budget(account: Account) -> AccountBudget:
+    return AccountBudget(account, Work.PANIC)
+
+
+def limit_of(account: Account) -> Limit:
+    return VENUE_ADAPTERS[account.venue.adapter].listing_limit()
+
+
+@pytest.mark.parametrize("adapter", VENUES)
+def test_calls_leave_from_the_accounts_own_address(stage: Stage, adapter: str) -> None:
+    account = go(stage.account(adapter), from_address(SECOND))
+    stage.seed(account)
+    stage.read(account)
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    stage.assert_proven(sweep)
+    assert addresses(stage) == [SECOND]
+
+
+@pytest.mark.parametrize("adapter", VENUES)
+def test_calls_go_through_the_accounts_proxy(stage: Stage, forward_proxy: ForwardProxy, adapter: str) -> None:
+    account = go(stage.account(adapter), by_proxy(forward_proxy.url))
+    stage.seed(account)
+    stage.read(account)
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    stage.assert_proven(sweep)
+    assert addresses(stage) == [BY_PROXY]
+    assert forward_proxy.paths == [call["path"] for call in stage.simulator.log()]
+
+
+@pytest.mark.parametrize("adapter", VENUES)
+def test_second_way_is_taken_at_once_when_the_first_is_not_there(
+    stage: Stage, closed_port: int, adapter: str
+) -> None:
+    gone = by_proxy(f"http://desk:hunter2@127.0.0.1:{closed_port}")
+    account = go(stage.account(adapter), gone, from_address(SECOND))
+    stage.seed(account, 2)
+
+    sweep = stage.work_until_over(stage.press(account), deliveries=2)
+
+    stage.assert_proven(sweep)
+    assert sweep.failures == 0
+    assert addresses(stage) == [SECOND]
+
+
+@pytest.mark.parametrize("adapter", VENUES)
+def test_second_way_is_taken_while_the_venue_bans_the_first(stage: Stage, adapter: str) -> None:
+    account = go(stage.account(adapter), None, from_address(SECOND))
+    stage.seed(account, 2)
+    stage.read(account)
+    stage.simulator.fault("418", account=account.name, count=1, seconds=300, **at(CALLS[adapter].listing))
+
+    sweep = stage.work_until_over(stage.press(account), deliveries=2)
+
+    stage.assert_proven(sweep)
+    assert addresses(stage) == [USUAL, SECOND]  # not one more call to where it was banned
+    assert [call["status"] for call in stage.simulator.log()].count(418) == 1
+
+
+def test_limit_of_a_key_is_the_same_on_every_way(stage: Stage) -> None:
+    account = go(stage.account("coinswitch"), None, from_address(SECOND))
+    stage.seed(account)
+    stage.read(account)
+    stage.simulator.fault("429", account=account.name, count=1, **at(CALLS["coinswitch"].listing))
+
+    sweep = stage.work(stage.press(account))
+
+    assert sweep.state == State.FAILED
+    assert addresses(stage) == [USUAL]
+
+
+@pytest.mark.parametrize("adapter", VENUES)
+def test_call_without_an_answer_sends_the_next_one_the_other_way(stage: Stage, adapter: str) -> None:
+    account = go(stage.account(adapter), None, from_address(SECOND))
+    stage.seed(account, 2)
+    stage.read(account)
+    stage.simulator.fault("cut_before", account=account.name, count=1, **at(CALLS[adapter].listing))
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    stage.assert_proven(sweep)
+    assert addresses(stage) == [USUAL, SECOND]
+
+
+@pytest.mark.parametrize("adapter", LIMITED_BY_ADDRESS)
+def test_each_address_has_a_limit_of_its_own(stage: Stage, adapter: str) -> None:
+    for name, address in (("alpha", SECOND), ("beta", "127.0.0.3")):
+        go(stage.account(adapter, name), from_address(address))
+    stage.minute_passes()
+
+    for account in Account.objects.all():
+        stage.read(account)
+
+    for account in Account.objects.all():
+        calls = stage.simulator.log(account.name)
+        spent = sum(call["weight"] for call in calls)
+        assert {call["address"] for call in calls} == {account.egress.source_address}
+        # One account reads the venue's clock for both; that call names no account.
+        assert spent <= account_budget(account).used(limit_of(account)) <= spent + 1
+
+
+def test_second_way_pays_from_its_own_limit(stage: Stage) -> None:
+    account = go(stage.account("binance-usdm"), None, from_address(SECOND))
+    limit, budget = limit_of(account), account_budget(account)
+    budget.prepay(limit, 10)
+    routes.go_around(account.venue.base_url, budget.routes[0])
+
+    budget.spend(limit, 10)
+
+    assert budget.used(limit) == 10  # what was paid in advance was paid for the other address
