@@ -51,15 +51,13 @@ class Rule(NamedTuple):
     pace: int
 
 
-# One hash a pool: second -> weight. Returns 0 when taken, else the ms until it would fit (-1: never).
+# One hash a pool: second -> weight. Returns 0 when taken, else the ms until it would fit (-1: never), and
+# how much of the pool is used.
 _SPEND = """
 local now = redis.call('TIME')
 local second, milli = tonumber(now[1]), math.floor(tonumber(now[2]) / 1000)
-local blocked = redis.call('PTTL', KEYS[2])
-if blocked > 0 then return blocked end
 local weight, cap, window = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local burst, pace, pace_s = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-if weight > cap then return -1 end
 local used, lately, kept = 0, 0, {}
 local fields = redis.call('HGETALL', KEYS[1])
 for i = 1, #fields, 2 do
@@ -72,18 +70,28 @@ for i = 1, #fields, 2 do
     kept[#kept + 1] = {at, spent}
   end
 end
+local blocked = redis.call('PTTL', KEYS[2])
+if blocked > 0 then return {blocked, used} end
+if weight > cap then return {-1, used} end
 if used + weight <= cap then
-  if used + weight > burst and lately >= pace then return 1000 - milli end
+  if used + weight > burst and lately >= pace then return {1000 - milli, used} end
   redis.call('HINCRBY', KEYS[1], second, weight)
   redis.call('EXPIRE', KEYS[1], window + 5)
-  return 0
+  return {0, used + weight}
 end
+local left = used
 table.sort(kept, function(a, b) return a[1] < b[1] end)
 for _, entry in ipairs(kept) do
-  used = used - entry[2]
-  if used + weight <= cap then return (entry[1] + window - second) * 1000 - milli end
+  left = left - entry[2]
+  if left + weight <= cap then return {(entry[1] + window - second) * 1000 - milli, used} end
 end
-return -1
+return {-1, used}
+"""
+
+# Tell what was used while Redis could not be asked.
+_ADD = """
+for i = 1, #ARGV - 1, 2 do redis.call('HINCRBY', KEYS[1], ARGV[i], ARGV[i + 1]) end
+redis.call('EXPIRE', KEYS[1], ARGV[#ARGV])
 """
 
 # Raise our count of the present clock minute to what the venue says; never lower it.
@@ -146,6 +154,15 @@ class _LocalCounts:
         with self._lock:
             return int(time.time()), dict(self._pools.get(pool, {}))
 
+    def take_out(self, pool: str) -> dict[int, int]:
+        """Forget what was counted here, and return it."""
+        with self._lock:
+            return dict(self._pools.pop(pool, {}))
+
+    def put_back(self, pool: str, spent: Mapping[int, int]) -> None:
+        with self._lock:
+            self._pools.setdefault(pool, Counter()).update(spent)
+
     def block(self, pool: str, retry_after_ms: int, why: str) -> None:
         with self._lock:
             until = time.time() + retry_after_ms / 1000
@@ -154,6 +171,8 @@ class _LocalCounts:
 
 
 _local = _LocalCounts()
+#: When Redis last told how much of a pool is used, and how much it was.
+_told: dict[str, tuple[float, int]] = {}
 _observed_at: dict[str, float] = {}
 _redis_lost_at = -RETRY_REDIS_S
 
@@ -174,10 +193,16 @@ def spend(pool: str, weight: int, rule: Rule) -> int:
     """Take weight from a pool. Returns 0 when it was taken, else the ms until it would fit, -1 for never."""
     if not _without_redis():
         try:
-            return int(client().eval(_SPEND, 2, pool, f"{pool}:blocked", weight, *rule, PACE_S))
+            _tell_what_was_counted_here(pool, rule.window_s)
+            wait_ms, now_used = client().eval(_SPEND, 2, pool, f"{pool}:blocked", weight, *rule, PACE_S)
         except redis.RedisError as exc:
             _lost_redis(exc)
-    return _local.spend(pool, weight, _our_share(rule))
+        else:
+            _told[pool] = time.monotonic(), now_used
+            return int(wait_ms)
+    wait_ms = _local.spend(pool, weight, _our_share(pool, rule))
+    # What is too much for our share may fit as soon as Redis answers.
+    return round(RETRY_REDIS_S * 1000) if wait_ms < 0 and weight <= rule.cap else wait_ms
 
 
 def turn_in_ms(pool: str, weight: int, rule: Rule, *, ahead: int, lighter: int = 0) -> int:
@@ -190,7 +215,9 @@ def turn_in_ms(pool: str, weight: int, rule: Rule, *, ahead: int, lighter: int =
     refused = refusal(pool)
     now, spent = _history(pool, rule.window_s)
     if _without_redis():
-        rule = _our_share(rule)
+        rule = _our_share(pool, rule)
+        if weight > rule.cap:
+            return round(RETRY_REDIS_S * 1000)
     wait_s = turn_in_s(spent, now, rule, weight, ahead=ahead, lighter=lighter)
     return max(wait_s * 1000, refused.ms if refused else 0)
 
@@ -277,6 +304,21 @@ def _history(pool: str, window_s: int) -> tuple[int, dict[int, int]]:
     return _local.history(pool)
 
 
-def _our_share(rule: Rule) -> Rule:
-    cap, window_s, burst, pace = rule
-    return Rule(int(cap * LOCAL_SHARE), window_s, int(burst * LOCAL_SHARE), max(1, int(pace * LOCAL_SHARE)))
+def _our_share(pool: str, rule: Rule) -> Rule:
+    """What this process may use by itself of what was left when Redis last answered."""
+    told_at, used_then = _told.get(pool, (0.0, 0))
+    if time.monotonic() - told_at > rule.window_s:
+        used_then = 0
+    cap, burst = (max(0, int((most - used_then) * LOCAL_SHARE)) for most in (rule.cap, rule.burst))
+    return Rule(cap, rule.window_s, burst, max(1, int(rule.pace * LOCAL_SHARE)))
+
+
+def _tell_what_was_counted_here(pool: str, window_s: int) -> None:
+    spent = _local.take_out(pool)
+    if not spent:
+        return
+    try:
+        client().eval(_ADD, 1, pool, *(number for entry in spent.items() for number in entry), window_s + 5)
+    except redis.RedisError:
+        _local.put_back(pool, spent)
+        raise

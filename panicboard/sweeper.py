@@ -140,7 +140,11 @@ class Sweeper:
                 if wait_s > WATCH_S and self._keep_coming(STILL_COMING):
                     # What comes while the limit holds a full listing back is cancelled all the same.
                     wait_s = WATCH_S
-                    changes |= {"known_empty_at": None, "last_word": f"{exc}; orders keep coming"}
+                    changes |= {
+                        "known_empty_at": None,
+                        "to_read": False,
+                        "last_word": f"{exc}; orders keep coming",
+                    }
             except RateLimited as exc:
                 wait_s = exc.retry_after_ms / 1000
                 changes = self._failed(f"the venue refuses every call for {wait_s:.0f} s: {exc}")
@@ -191,11 +195,12 @@ class Sweeper:
         if abs(offset) >= CLOCK_SLACK / 2:  # less is within what some venues' clocks can tell
             self.orders.venue_ahead = offset
         if self.sweep.known_empty_at is None:
-            self._save(
-                round=self.sweep.round + 1,
-                **({"state": Sweep.State.CANCELLING} if self.sweep.round == 0 else {}),
-            )
-            self._cancel()
+            if not self.sweep.to_read:
+                self._save(
+                    round=self.sweep.round + 1,
+                    **({"state": Sweep.State.CANCELLING} if self.sweep.round == 0 else {}),
+                )
+                self._cancel()
             targets = self._targets()
             if self._still_open(targets or None, quick=bool(targets)):
                 self._resolve_gone()
@@ -264,13 +269,16 @@ class Sweeper:
         if self.sweep.first_request_at is None:
             self._first_sight()
             self._save(first_request_at=sent_at, last_word=f"{len(flying)} mass cancels sent")
+        # What was acknowledged and not seen since will be gone: asking for it again would only cost weight.
+        stubborn = [row for row in self.orders.unresolved() if chosen or row.outcome != Outcome.ACKED]
         errors = [error for call, future in flying if (error := self._acknowledge(call, future))]
         if chosen or self.sweep.round > 2:
             # Single cancels can have a limit of their own: what it holds back must not keep us from reading.
-            errors += [e for e in self._cancel_one_by_one() if not isinstance(e, BudgetSpent)]
+            errors += [e for e in self._cancel_one_by_one(stubborn) if not isinstance(e, BudgetSpent)]
         self.orders.flush()
-        if self.sweep.acked_at is None and not errors:
-            self._save(acked_at=answered_at or timezone.now())
+        if not errors:
+            # Whatever holds the reading back now: there is no need to cancel once more before it.
+            self._save(to_read=True, acked_at=self.sweep.acked_at or answered_at or timezone.now())
         self.refusals = errors
         self.budget.work = Work.READ_BACK
         _raise_what_stops(errors)
@@ -334,10 +342,10 @@ class Sweeper:
             self.orders.see_id(call.family, venue_order_id, Outcome.ACKED)
         return None
 
-    def _cancel_one_by_one(self) -> list[VenueError]:
-        """Cancel by id what is still to be cancelled, as many a call as the venue takes."""
+    def _cancel_one_by_one(self, stubborn: Iterable[SweptOrder]) -> list[VenueError]:
+        """Cancel these by their ids, as many a call as the venue takes."""
         groups: dict[tuple[str, str], list[SweptOrder]] = defaultdict(list)
-        for row in self.orders.unresolved():
+        for row in stubborn:
             if row.symbol:
                 groups[row.family, row.symbol].append(row)
         batches = [
@@ -401,6 +409,8 @@ class Sweeper:
             readings.keep(self.account, found, began_at)
         open_orders = [o for o in found if self._in_scope(o.family, o.symbol, o.venue_order_id)]
         self.listed = []
+        if self.sweep.to_read:
+            self._save(to_read=False)
         for order in open_orders:
             seen = self.orders.has(order)
             if order.cancel_pending:

@@ -1,9 +1,11 @@
 """The shared budget: what each class of work may spend, and what happens without Redis."""
 
 import re
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+import redis
 
 from panicboard import budgets, pools
 from panicboard.budgets import AccountBudget, Cost, Work
@@ -188,15 +190,55 @@ def test_limit_granted_by_the_venue_replaces_the_published_one(account: Account)
     assert spend_all(AccountBudget(account, Work.PANIC), CALLS) == 10
 
 
+@pytest.fixture
+def lose_redis(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Let Redis not answer any more, until the test ends."""
+    monkeypatch.setattr(pools, "_redis_lost_at", -pools.RETRY_REDIS_S)
+    nobody = redis.Redis(host="127.0.0.1", port=9)
+    return lambda: monkeypatch.setattr(pools, "client", lambda: nobody)
+
+
 def test_without_redis_each_process_keeps_to_its_share(
-    account: Account, monkeypatch: pytest.MonkeyPatch, settings: pytest.FixtureRequest
+    account: Account, lose_redis: Callable[[], None]
 ) -> None:
-    settings.REDIS_URL = "redis://127.0.0.1:9/0"
-    pools.client.cache_clear()
+    lose_redis()
+
+    assert spend_all(AccountBudget(account, Work.PANIC), WEIGHT) == 25
+
+
+@pytest.mark.usefixtures("valkey")
+def test_share_without_redis_is_one_of_what_was_left(
+    account: Account, lose_redis: Callable[[], None]
+) -> None:
+    AccountBudget(account, Work.PANIC).spend(WEIGHT, 80)
+    lose_redis()
+
+    assert spend_all(AccountBudget(account, Work.PANIC), WEIGHT) == 5
+
+
+@pytest.mark.usefixtures("valkey")
+def test_call_too_dear_for_the_share_waits_for_redis(
+    account: Account, lose_redis: Callable[[], None]
+) -> None:
+    AccountBudget(account, Work.PANIC).spend(WEIGHT, 1)
+    lose_redis()
+
+    with pytest.raises(BudgetSpent) as caught:
+        AccountBudget(account, Work.PANIC).spend(WEIGHT, 50)
+
+    assert caught.value.retry_after_ms == 1000
+
+
+@pytest.mark.usefixtures("valkey")
+def test_redis_is_told_what_was_used_without_it(
+    account: Account, lose_redis: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget, there = AccountBudget(account, Work.PANIC), pools.client
+    lose_redis()
+    budget.spend(WEIGHT, 20)
+    monkeypatch.setattr(pools, "client", there)
     monkeypatch.setattr(pools, "_redis_lost_at", -pools.RETRY_REDIS_S)
 
-    spent = spend_all(AccountBudget(account, Work.PANIC), WEIGHT)
+    budget.spend(WEIGHT, 10)
 
-    pools.client.cache_clear()
-    monkeypatch.setattr(pools, "_redis_lost_at", -pools.RETRY_REDIS_S)
-    assert spent == 25
+    assert budget.used(WEIGHT) == 30

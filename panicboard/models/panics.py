@@ -102,6 +102,7 @@ class Sweep(models.Model):
     due_at = models.DateTimeField()
     first_request_at = models.DateTimeField(null=True)
     acked_at = models.DateTimeField(null=True)
+    to_read = models.BooleanField(default=False)  # its cancels were answered, and nothing was read since
     #: When the known symbols read back empty, by calls begun after the last cancel was answered.
     known_empty_at = models.DateTimeField(null=True)
     #: When, after that, the full listing of every family read back empty.
