@@ -33,6 +33,8 @@ SLACK_S = 2
 #: How much faster than the limit's own pace full listings may come. The window's cap makes up for it; exactly
 #: at its pace, whatever is lost once would never be caught up with.
 HASTE = 1.25
+#: How much of what leaves the reserve whole only heartbeats may use, in percent of it.
+HEARTBEATS_ALONE_PERCENT = 10
 #: What reads keep of a limit by address even where the cancels of every account need all of it: an account
 #: that is never read has orders nobody knows of.
 LEAST_PERCENT = 10
@@ -170,6 +172,9 @@ class AccountBudget:
             kept = _LEFT_FOR_CANCELS[self.work] if limit.per == "address" else 0
         else:
             kept = reserve // 2 if self.work == Work.LOOK else reserve
+            # A heartbeat that is held back lets a countdown fire: it finds room where reads do not any more.
+            if self.work == Work.READ and limit.per == "address":
+                kept += (100 - reserve) * HEARTBEATS_ALONE_PERCENT // 100
         share = amount * (100 - kept) // 100
         if limit.per == "address" and self.keep_free:
             share = min(share, max(amount - self.keep_free, amount * LEAST_PERCENT // 100))

@@ -39,9 +39,9 @@ def test_panics_may_spend_the_whole_limit(account: Account) -> None:
 
 
 @pytest.mark.usefixtures("valkey")
-def test_reads_leave_the_reserve_whole(account: Account) -> None:
-    assert spend_all(AccountBudget(account, Work.READ), WEIGHT, 10) == 50
-    assert spend_all(AccountBudget(account, Work.HEARTBEAT), WEIGHT, 10) == 0
+def test_reads_and_heartbeats_leave_the_reserve_whole(account: Account) -> None:
+    assert spend_all(AccountBudget(account, Work.READ), WEIGHT) == 45
+    assert spend_all(AccountBudget(account, Work.HEARTBEAT), WEIGHT) == 5  # room that reads do not take
     assert spend_all(AccountBudget(account, Work.PANIC), WEIGHT, 10) == 50
 
 
@@ -59,9 +59,9 @@ def test_spent_budget_says_when_there_is_more(account: Account) -> None:
 @pytest.mark.usefixtures("valkey")
 def test_call_dearer_than_the_share_is_refused_with_the_reason(account: Account) -> None:
     with pytest.raises(BudgetSpent) as caught:
-        AccountBudget(account, Work.READ).spend(WEIGHT, 51)
+        AccountBudget(account, Work.READ).spend(WEIGHT, 46)
 
-    assert str(caught.value) == "a call of weight 51 is more than reads may use of fapi (50)"
+    assert str(caught.value) == "a call of weight 46 is more than reads may use of fapi (45)"
 
 
 @pytest.mark.usefixtures("valkey")

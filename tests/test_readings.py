@@ -284,9 +284,9 @@ def test_spent_budget_is_no_failure_but_a_later_reading(simulator: SimulatorProc
     ("adapter", "accounts", "interval_s"),
     [
         ("binance-usdm", 1, 5.0),
-        ("binance-usdm", 30, 1.1 * 80 * 30 / 20),
-        ("binance-options", 30, 1.1 * 40 * 30 / 20),
-        ("binance-portfolio", 2, 1.1 * 665 * 2 / 50),
+        ("binance-usdm", 30, 1.1 * 80 * 30 / 18),
+        ("binance-options", 30, 1.1 * 40 * 30 / 18),
+        ("binance-portfolio", 2, 1.1 * 665 * 2 / 45),
         ("coinswitch", 1, 1.1 * 5 / (10 / 60)),
         ("coinswitch", 30, 1.1 * 5 / (10 / 60)),  # its limits count by key
     ],
@@ -309,7 +309,7 @@ def test_interval_follows_a_limit_that_the_venue_granted() -> None:
     venue = make_venue("http://127.0.0.1:9", limit_override=240)
     account = Account.objects.create(desk=make_desk(), venue=venue, name="alpha")
 
-    assert readings.planned_interval_s(account, share(account)) == pytest.approx(1.1 * 80 / 2)
+    assert readings.planned_interval_s(account, share(account)) == pytest.approx(1.1 * 80 / 1.8)
 
 
 @pytest.mark.parametrize("adapter", VENUES)
