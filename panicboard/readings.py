@@ -6,6 +6,7 @@ age. A reading counts only when every family was listed to its end: never a part
 """
 
 import logging
+import math
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -130,9 +131,13 @@ def cancel_weight(account: Account, symbols: Iterable[str]) -> int:
 
 
 def weight_of_all_cancels(account: Account) -> int:
-    """What the cancels of every account behind this one's limit cost: a panic needs it all at once."""
+    """What the cancels of every account behind this one's limit cost, in about: a panic needs it all at once.
+
+    A tenth is added, for clocks that have to be read, and for symbols that came since.
+    """
     enabled = Account.objects.filter(turns.behind_the_same_limit(account), enabled=True)
-    return enabled.aggregate(weight=Sum("reading__cancel_weight"))["weight"] or 0
+    weight = enabled.aggregate(weight=Sum("reading__cancel_weight"))["weight"] or 0
+    return math.ceil(1.1 * weight)
 
 
 def ensure(account: Account) -> Reading:

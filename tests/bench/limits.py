@@ -60,11 +60,14 @@ def _figure(venue: SimulatorProcess, board: Board, size: int, addresses: int) ->
         if call["status"] in (418, 429) or (call["account"] and call["status"] != 200)
     ]
     assert not refused, f"the venue refused {len(refused)} calls, as {refused[:3]}"
-    cancels = [call["arrived_us"] for call in log if call["method"] == "DELETE"]
+    cancels: dict[tuple[str, str, str], int] = {}
+    for call in log:
+        if call["method"] == "DELETE":
+            cancels.setdefault((call["account"], call["path"], call["params"]["symbol"]), call["arrived_us"])
     # By symbol: in full, accounts are listed in the background as well.
     listings = [call["arrived_us"] for call in log if call["path"] in LISTINGS and "symbol" in call["params"]]
     assert len(cancels) == size * len(SYMBOLS) * len(BOOKS), f"{len(cancels)} cancels"
-    assert max(cancels) < min(listings), "a listing left before the last cancel"
+    assert max(cancels.values()) < min(listings), "a listing left before the last cancel"
     acts.release(panic, released_by=None, released_by_name="bench", reason="the next case of the bench")
     took_s = (ended_at - pressed_at).total_seconds()
     return Figure(
