@@ -6,7 +6,6 @@ age. A reading counts only when every family was listed to its end: never a part
 """
 
 import logging
-import math
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -136,8 +135,8 @@ def weight_of_all_cancels(account: Account) -> int:
     A tenth is added, for clocks that have to be read, and for symbols that came since.
     """
     enabled = Account.objects.filter(turns.behind_the_same_limit(account), enabled=True)
-    weight = enabled.aggregate(weight=Sum("reading__cancel_weight"))["weight"] or 0
-    return math.ceil(1.1 * weight)
+    weight: int = enabled.aggregate(weight=Sum("reading__cancel_weight"))["weight"] or 0
+    return weight + weight // 10)
 
 
 def ensure(account: Account) -> Reading:
