@@ -136,7 +136,7 @@ def weight_of_all_cancels(account: Account) -> int:
     """
     enabled = Account.objects.filter(turns.behind_the_same_limit(account), enabled=True)
     weight: int = enabled.aggregate(weight=Sum("reading__cancel_weight"))["weight"] or 0
-    return weight + weight // 10)
+    return weight + weight // 10
 
 
 def ensure(account: Account) -> Reading:

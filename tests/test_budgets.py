@@ -242,3 +242,34 @@ def test_redis_is_told_what_was_used_without_it(
     budget.spend(WEIGHT, 10)
 
     assert budget.used(WEIGHT) == 30
+
+
+@pytest.mark.usefixtures("valkey")
+def test_standings_tell_of_many_pools_what_is_used_and_what_the_venue_refuses(account: Account) -> None:
+    budget = AccountBudget(account, Work.PANIC)
+    budget.spend(WEIGHT, 30)
+    budget.spend(WEIGHT, 12)
+    budget.block(CALLS, 30_000, "HTTP 429 -1003 Too many requests")
+    names = [budget.pool(WEIGHT), budget.pool(CALLS), "panicboard:budget:nobody"]
+
+    standings = pools.standings(names)
+
+    assert standings is not None
+    assert list(standings) == names
+    assert [standing.used(62) for standing in standings.values()] == [42, 0, 0]
+    assert [standing.refusal and standing.refusal.why for standing in standings.values()] == [
+        None,
+        "HTTP 429 -1003 Too many requests",
+        None,
+    ]
+    refused = standings[budget.pool(CALLS)].refusal
+    assert refused is not None
+    assert 20_000 < refused.ms <= 30_000
+
+
+def test_standings_without_redis_are_not_known(lose_redis: Callable[[], None]) -> None:
+    lose_redis()
+
+    asked, again = pools.standings(["panicboard:budget:any"]), pools.standings(["panicboard:budget:any"])
+
+    assert (asked, again, pools.standings([])) == (None, None, {})
