@@ -414,6 +414,8 @@ def _shell(panic: Panic) -> str:
     if panic.account:
         symbol = f" --symbol {shlex.quote(panic.symbol)}" if panic.symbol else ""
         return f"manage.py panic --account {shlex.quote(panic.account.name)}{symbol}"
+    if panic.scope != Panic.Scope.ALL:
+        return "manage.py panic --account NAME"  # imported from a journal, and its desk or account is gone
     return "manage.py panic --all"
 
 

@@ -22,6 +22,7 @@ class Panic(models.Model):
         BOARD = "board", "board"
         ADMIN = "admin", "admin"
         SHELL = "shell", "shell"
+        BREAK_GLASS = "break-glass", "break-glass"
 
     scope = models.CharField(max_length=10, choices=Scope.choices)
     desk = models.ForeignKey(Desk, on_delete=models.PROTECT, null=True, blank=True)
@@ -32,7 +33,9 @@ class Panic(models.Model):
     pressed_at = models.DateTimeField()
     pressed_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True)
     pressed_by_name = models.CharField(max_length=150)  # kept as it was; a shell user has no row
-    pressed_via = models.CharField(max_length=10, choices=Via.choices)
+    pressed_via = models.CharField(max_length=12, choices=Via.choices)
+    #: The journal this panic was imported from: pressed while the database was away (`break_glass`).
+    journal_id = models.UUIDField(null=True, blank=True, unique=True)
     held_ms = models.PositiveIntegerField(null=True, blank=True)
     reason = models.TextField(blank=True)
     direct_path = models.BooleanField(
@@ -58,9 +61,9 @@ class Panic(models.Model):
     def scope_label(self) -> str:
         match self.scope:
             case Panic.Scope.DESK:
-                return f"desk {self.desk}"
+                return f"desk {self.desk or 'that is gone'}"
             case Panic.Scope.ACCOUNT:
-                return f"account {self.account}"
+                return f"account {self.account or 'that is gone'}"
             case Panic.Scope.SYMBOL:
                 return f"{self.symbol} of account {self.account}"
             case Panic.Scope.ORDERS:
@@ -202,6 +205,9 @@ class AuditEntry(models.Model):
         JOINED = "joined", "joined a running panic"
         REASON = "reason", "gave a reason"
         RELEASED = "released", "released"
+        EXPORTED = "exported", "exported the break-glass file"
+        IMPORTED = "imported", "imported a journal"
+        UNREADABLE = "unreadable", "could not read a journal"
 
     at = models.DateTimeField()
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True)
