@@ -1,24 +1,29 @@
 """The button from a shell."""
 
 import json
+import shlex
 import time
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from panicboard import call_log, dispatch, panics
+from panicboard.break_glass import shell
 from panicboard.management import scopes
 from panicboard.models import Panic, Sweep, SweptOrder
 
 LOOK_EVERY_S = 0.1
+WAIT_S = 300.0
 
 
 class Command(BaseCommand):
     requires_system_checks: list[str] = []  # a broken page must not stand in the way
     help = (
-        "Cancel every open order of a scope. Exit status: 0 when every sweep is clear (with --wait), "
-        "3 when not, 2 for wrong arguments. Without --wait: 0 when the panic is on its way."
+        "Cancel every open order of a scope. Exit status: 0 when every sweep is clear (with --wait or "
+        "--break-glass), 3 when not, 2 for wrong arguments. Without --wait: 0 when the panic is on its way. "
+        "With --break-glass neither the database nor Redis is needed."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -27,15 +32,33 @@ class Command(BaseCommand):
         parser.add_argument("--reason", default="", metavar="TEXT", help="why, for the record")
         parser.add_argument("--wait", action="store_true", help="follow it until it is clear or --timeout")
         parser.add_argument(
-            "--timeout", type=float, default=300, metavar="S", help="with --wait: at most so many seconds"
+            "--timeout",
+            type=float,
+            metavar="S",
+            help=f"at most so many seconds (with --wait: {WAIT_S:g}; with --break-glass: until clear)",
         )
         parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+        glass = parser.add_argument_group("while the database is away")
+        glass.add_argument(
+            "--break-glass", metavar="FILE", help="sweep from here, by a file that `break_glass export` made"
+        )
+        glass.add_argument(
+            "--passphrase-file", metavar="P", help="its first line is the passphrase (a prompt)"
+        )
+        glass.add_argument("--journal", metavar="J", help="where to keep the journal (var/journal/)")
 
     def handle(self, **options: Any) -> None:
         if options["symbol"] and not options["account"]:
             raise CommandError("--symbol needs --account: a symbol is cancelled in one account", returncode=2)
-        with call_log.kept():
-            self._press(options)
+        if options["break_glass"]:
+            shell.run(self, options)
+            return
+        self._panic: Panic | None = None
+        try:
+            with call_log.kept():
+                self._press(options)
+        except (OperationalError, InterfaceError) as exc:
+            raise CommandError(_database_is_gone(exc, self._panic, options), returncode=3) from None
 
     def _press(self, options: dict[str, Any]) -> None:
         try:
@@ -48,14 +71,15 @@ class Command(BaseCommand):
             )
         except panics.NothingToSweep as exc:
             raise CommandError(str(exc), returncode=2) from None
-        panic = pressed.panic
+        panic = self._panic = pressed.panic
         if not options["json"]:
             joined = "joined the running" if pressed.joined else "started"
             self.stdout.write(f"{joined} panic {panic.pk}: {panic.scope_label}")
             for name in panic.skipped:
                 self.stdout.write(f"  {name} is disabled: not swept")
         if options["wait"]:
-            self._follow(panic, options["timeout"], quiet=options["json"])
+            timeout_s = WAIT_S if options["timeout"] is None else options["timeout"]
+            self._follow(panic, timeout_s, quiet=options["json"])
         report = _report(panic)
         if options["json"]:
             self.stdout.write(json.dumps(report))
@@ -87,6 +111,18 @@ class Command(BaseCommand):
         for sweep in report["sweeps"]:
             self.stdout.write(f"  {sweep['account']:<24} {sweep['state']:<13} {sweep['last_word']}")
         self.stdout.write("NO OPEN ORDERS" if report["clear"] else "NOT CLEAR")
+
+
+def _database_is_gone(exc: Exception, panic: Panic | None, options: dict[str, Any]) -> str:
+    """What to do now, in one line."""
+    words = ["manage.py panic --break-glass FILE"]
+    for name in ("desk", "account"):
+        words += [f"--{name} {shlex.quote(options[name])}"] if options[name] else []
+    words += ["--all"] if options["all"] else []
+    pressed = f"panic {panic.pk} was pressed, and waits for it" if panic else "NOTHING WAS SENT"
+    return (
+        f"the database does not answer ({type(exc).__name__}): {pressed}. Break the glass: {' '.join(words)}"
+    )
 
 
 def _states(panic: Panic) -> dict[str, int]:
