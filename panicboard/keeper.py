@@ -3,7 +3,8 @@
 Sweeps that nobody took or whose worker died, sweeps whose wait is over, looks at latched accounts,
 readings. Keepers hold a lease; one leads, another takes over within two seconds. When the queue does not
 answer, or no worker takes what it holds (dead, or still on their way back to a broker that was away), the
-keeper runs due sweeps itself.
+keeper runs due sweeps itself. Journals of panics that were pressed while the database was away are imported
+here, because whoever leads when it is back is the first to see them.
 """
 
 import logging
@@ -17,6 +18,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from panicboard import call_log, dispatch, leases, readings
+from panicboard.break_glass import journal_import
 from panicboard.models import Account, Beat, Reading, Sweep
 
 logger = logging.getLogger(__name__)
@@ -51,6 +53,7 @@ def run(stop: threading.Event) -> None:
             if now - checked_at >= 5:
                 give_every_account_a_reading()
                 forget_old_beats()
+                journal_import.import_waiting()
                 call_log.prune()
                 checked_at = now
         except Error as exc:

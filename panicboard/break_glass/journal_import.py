@@ -1,0 +1,311 @@
+"""Importing a journal once the database is back: a panic like any other, pressed when it was pressed.
+
+What the journal proves clear is imported clear, with its times; anything else goes on where workers find it.
+Its accounts are latched, unless a person released them or a later panic took them since. A journal becomes a
+panic once, however often it is imported.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from panicboard import call_log
+from panicboard.break_glass import journal, journal_reader
+from panicboard.break_glass.journal_reader import BeingWritten, DamagedJournal, Story
+from panicboard.models import Account, AuditEntry, Desk, Panic, Sweep, SweptOrder
+from panicboard.swept_orders import as_order
+
+logger = logging.getLogger(__name__)
+State = Sweep.State
+
+IMPORTED, UNREADABLE = ".imported", ".unreadable"
+#: An import can lose against a press at the same instant, and is then made anew.
+TRIES = 5
+
+#: Journals that this process has named in its log and could not move away.
+_named: set[Path] = set()
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What became of a journal. `new`: this import made the panic."""
+
+    panic: Panic
+    new: bool
+    summary: str
+
+
+def import_waiting() -> int:
+    """Import what waits in the directory of journals, for the keeper. Returns how many panics that made.
+
+    Raises OperationalError or InterfaceError when the database goes away again, and nothing else: a
+    journal that cannot be read is named, once, and moved aside.
+    """
+    made = 0
+    for path in sorted(journal.directory().glob(f"*{journal.SUFFIX}")):
+        try:
+            made += import_file(path, by="keeper").new
+        except BeingWritten:
+            continue
+        except (OperationalError, InterfaceError):
+            raise
+        except Exception as exc:  # whatever it is: the keeper has other work to do
+            if not isinstance(exc, DamagedJournal | OSError):
+                logger.exception("the journal %s could not be imported", path.name)
+            _name_unreadable(path, exc)
+    return made
+
+
+def import_file(path: Path, *, by: str, record_only: bool = False) -> Imported:
+    """Make a panic of the journal at `path`, or find the one that was made of it before.
+
+    `record_only`: nothing is latched, and nothing is swept on. Raises BeingWritten, DamagedJournal, OSError.
+    """
+    story = journal_reader.read(path)
+    for attempt in range(TRIES):
+        try:
+            with transaction.atomic():
+                imported = _Import(story, by=by, record_only=record_only).run()
+        except IntegrityError:
+            if attempt == TRIES - 1:
+                raise
+            continue
+        break
+    if imported.new:
+        logger.warning("panic %s imported from %s: %s", imported.panic.pk, path.name, imported.summary)
+    if path.parent == journal.directory():
+        _move(path, IMPORTED)
+    return imported
+
+
+class _Import:
+    """One journal on its way into the database."""
+
+    def __init__(self, story: Story, *, by: str, record_only: bool) -> None:
+        self.story = story
+        self.pressed = story.pressed
+        self.by = by
+        self.record_only = record_only
+        self.panic: Panic
+
+    def run(self) -> Imported:
+        made_before = Panic.objects.filter(journal_id=self.pressed.id).first()
+        if made_before is not None:
+            return Imported(made_before, False, f"panic {made_before.pk} was made of it before")
+        self.panic = self._make_panic()
+        told = {account["name"]: account for account in self.pressed.accounts}
+        accounts = {
+            account.name: account for account in Account.objects.select_related("venue").filter(name__in=told)
+        }
+        gone = sorted(told.keys() - accounts.keys())
+        missing = [] if self.record_only else [one for one in self._scope() if one.name not in told]
+        sweeps = [self._sweep(account, told[name]) for name, account in accounts.items()]
+        for account in missing:
+            self._sweep(account, None)
+        call_log.write(self.story.calls)
+        clear = sum(sweep.state == State.CLEAR for sweep in sweeps)
+        words = [f"{len(sweeps)} account{'s' if len(sweeps) != 1 else ''}, {clear} clear"]
+        if gone:
+            words.append(f"not here any more, so left out: {', '.join(gone)}")
+        if missing:
+            words.append(f"not in the file, so swept now: {', '.join(account.name for account in missing)}")
+        if self.record_only:
+            words.append("for the record only: nothing latched, nothing swept on")
+        if self.story.cut:
+            words.append(self.story.cut)
+        summary = "; ".join(words)
+        self._record(
+            AuditEntry.Action.PRESSED, self.pressed.at, self.panic.pressed_by_name, self.pressed.reason
+        )
+        self._record(
+            AuditEntry.Action.IMPORTED,
+            timezone.now(),
+            self.by,
+            f"journal {self.pressed.id}, written on {self.pressed.host}: {summary}",
+        )
+        return Imported(self.panic, True, summary)
+
+    def _make_panic(self) -> Panic:
+        pressed = self.pressed
+        desk = account = None
+        if pressed.scope == Panic.Scope.DESK:
+            desk = Desk.objects.filter(slug=pressed.scope_name).first()
+        elif pressed.scope == Panic.Scope.ACCOUNT:
+            account = Account.objects.filter(name=pressed.scope_name).first()
+        return Panic.objects.create(
+            scope=pressed.scope,
+            desk=desk,
+            account=account,
+            pressed_at=pressed.at,
+            pressed_by_name=pressed.by[:150],
+            pressed_via=Panic.Via.BREAK_GLASS,
+            reason=pressed.reason,
+            skipped=list(pressed.skipped),
+            journal_id=pressed.id,
+        )
+
+    def _scope(self) -> QuerySet[Account]:
+        """The enabled accounts that the press is about, as the database has them."""
+        enabled = Account.objects.select_related("venue").filter(enabled=True)
+        if self.panic.scope == Panic.Scope.ALL:
+            return enabled
+        if self.panic.scope == Panic.Scope.DESK:
+            return enabled.filter(desk=self.panic.desk) if self.panic.desk else enabled.none()
+        return enabled.none()  # an account is told of, or is gone
+
+    def _sweep(self, account: Account, told: dict[str, Any] | None) -> Sweep:
+        """One account's sweep. `told`: what the file said of the account; None when it was not in it."""
+        held = self.story.sweeps.get(account.name, {}) if told else {}
+        orders = list(self.story.orders.get(account.name, {}).values()) if told else []
+        later = self._taken_by(account)
+        governs = not (self.record_only or later or self._was_released(account))
+        left = self._take_over(account, orders) if governs else []
+        resolved = all(one["vanished"] or one["outcome"] in SweptOrder.GONE for one in orders)
+        sweep = Sweep(
+            panic=self.panic,
+            account=account,
+            due_at=timezone.now(),
+            last_word="was not in the break-glass file"
+            if told is None
+            else "the journal tells nothing of it",
+        )
+        for name, value in held.items():
+            setattr(sweep, name, value)
+        if not (_is_same(account, told) and self._proves_clear(held) and resolved and not left):
+            self._leave_unfinished(sweep, later, governs=governs)
+        sweep.save(force_insert=True)
+        SweptOrder.objects.bulk_create(
+            [SweptOrder(sweep=sweep, **one) for one in [*orders, *left]], batch_size=500
+        )
+        if governs:
+            # Guarded: a press of this instant must not lose its latch to an older panic.
+            free = Q(latched_at=None) | Q(latched_at__lt=self.pressed.at)
+            Account.objects.filter(free, pk=account.pk).update(
+                latched_at=self.pressed.at, latched_by=self.panic
+            )
+        return sweep
+
+    def _leave_unfinished(self, sweep: Sweep, later: Panic | None, *, governs: bool) -> None:
+        """What is not proven goes on, from a first round; or it ended with what has happened since."""
+        sweep.known_empty_at = sweep.full_empty_at = sweep.clear_at = None
+        if governs:
+            sweep.state = State.NOT_CLEAR if sweep.first_request_at else State.QUEUED
+            sweep.round = 0
+            sweep.last_word = (
+                f"imported from a journal, not proven clear; sweeping on. It said: {sweep.last_word}"
+            )
+        elif later is not None:
+            sweep.state, sweep.handed_over_to = State.HANDED_OVER, later
+            sweep.last_word = (
+                f"panic {later.pk} swept this account since. The journal said: {sweep.last_word}"
+            )
+        else:
+            sweep.state = State.RELEASED
+            why = "imported for the record" if self.record_only else "released since"
+            sweep.last_word = f"{why}. The journal said: {sweep.last_word}"
+
+    def _proves_clear(self, held: dict[str, Any]) -> bool:
+        """Whether the journal shows two readings in a row, after the press, and that they were empty."""
+        if held.get("state") != State.CLEAR:
+            return False
+        times = [held["first_request_at"], held["known_empty_at"], held["full_empty_at"], held["clear_at"]]
+        return None not in times and [self.pressed.at, *times] == sorted([self.pressed.at, *times])
+
+    def _taken_by(self, account: Account) -> Panic | None:
+        """The latest panic that was pressed over this whole account since."""
+        sweeps = Sweep.objects.filter(
+            account=account, whole_account=True, panic__pressed_at__gt=self.pressed.at
+        )
+        latest = sweeps.select_related("panic").order_by("-panic__pressed_at").first()
+        return latest.panic if latest else None
+
+    def _was_released(self, account: Account) -> bool:
+        released = AuditEntry.objects.filter(action=AuditEntry.Action.RELEASED, account=account)
+        return released.filter(at__gt=self.pressed.at).exists()
+
+    def _take_over(self, account: Account, orders: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """End older sweeps of the account, as a press does. Returns the orders they leave unresolved."""
+        older = Sweep.objects.filter(account=account, panic__pressed_at__lte=self.pressed.at).exclude(
+            state__in=Sweep.OVER
+        )
+        seen = {(one["family"], one["symbol"], one["venue_order_id"]) for one in orders}
+        left: dict[tuple[str, str, str], dict[str, Any]] = {}
+        for row in SweptOrder.objects.filter(sweep__in=older, vanished=False).exclude(
+            outcome__in=SweptOrder.GONE
+        ):
+            key = (row.family, row.symbol, row.venue_order_id)
+            if key not in seen:
+                order = as_order(row)
+                fields = {name: getattr(order, name) for name in _DESCRIBED}
+                left[key] = {
+                    **fields,
+                    "seen_at": timezone.now(),
+                    "outcome": SweptOrder.Outcome.SENT,
+                    "outcome_at": timezone.now(),
+                }
+        older.update(
+            state=State.HANDED_OVER,
+            handed_over_to=self.panic,
+            last_word=f"panic {self.panic.pk} sweeps this account now",
+        )
+        return list(left.values())
+
+    def _record(self, action: str, at: Any, actor_name: str, detail: str) -> None:
+        AuditEntry.objects.create(
+            at=at, actor_name=actor_name[:150], action=action, panic=self.panic, detail=detail
+        )
+
+
+#: What an order keeps when another sweep takes it over.
+_DESCRIBED = (
+    "family",
+    "symbol",
+    "venue_order_id",
+    "client_order_id",
+    "list_id",
+    "side",
+    "order_type",
+    "quantity",
+    "filled",
+    "price",
+    "trigger_price",
+    "protective",
+    "placed_at",
+)
+
+
+def _is_same(account: Account, told: dict[str, Any] | None) -> bool:
+    """Whether the account stands where the file knew it: a name alone could mean another one by now."""
+    here = {"pk": account.pk, "adapter": account.venue.adapter, "base_url": account.venue.base_url}
+    return told is not None and {name: told.get(name) for name in here} == here
+
+
+def _name_unreadable(path: Path, exc: Exception) -> None:
+    """Say once that a journal cannot be imported: in the log, and where an administrator looks."""
+    if path in _named:
+        return
+    why = str(exc) if isinstance(exc, DamagedJournal) else type(exc).__name__
+    detail = f"journal {path.name}: {why}. A panic was pressed there, and its accounts are not latched"
+    logger.error("%s", detail)
+    if not AuditEntry.objects.filter(action=AuditEntry.Action.UNREADABLE, detail=detail).exists():
+        AuditEntry.objects.create(
+            at=timezone.now(), actor_name="keeper", action=AuditEntry.Action.UNREADABLE, detail=detail
+        )
+    _named.add(path)
+    _move(path, UNREADABLE)
+
+
+def _move(path: Path, suffix: str) -> None:
+    """Take a journal out of the way. Where that cannot be, importing it again does no harm."""
+    try:
+        path.rename(path.with_name(path.name + suffix))
+    except OSError as exc:
+        if path not in _named:
+            logger.warning("%s cannot be renamed (%s)", path, type(exc).__name__)
+            _named.add(path)
