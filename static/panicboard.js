@@ -144,15 +144,16 @@ function holdable(form) {
   // A click that no finger, mouse or key made comes from a tool that cannot hold: the server asks in two steps.
   button.addEventListener("click", e => { if (pointed || e.detail) e.preventDefault(); pointed = false; });
 
+  const refuse = textContent => byId("refusal").replaceChildren(Object.assign(document.createElement("p"), { className: "refused", textContent }));
   const answered = name => form.addEventListener(name, () => {
     failed("NO ANSWER", ["press again", "it joins"], "No answer");
-    byId("refusal").replaceChildren(Object.assign(document.createElement("p"), { className: "refused", textContent:
-      "NO ANSWER - nobody knows whether this press arrived. Press again: a second press joins the first. From a shell: manage.py panic --all" }));
+    refuse("NO ANSWER - nobody knows whether this press arrived. Press again: a second press joins the first. From a shell: manage.py panic --all");
   });
   ["htmx:sendError", "htmx:timeout", "htmx:responseError"].forEach(answered);
   form.addEventListener("htmx:afterRequest", e => {
     const status = e.detail.xhr && e.detail.xhr.status;
-    if (status === 422 || status === 403) failed("NOT SENT", ["see", "below"], "Not sent");
+    if (status === 422 || status === 403 || status === 503) failed("NOT SENT", ["see", "below"], "Not sent");
+    if (status === 503) refuse("NOT SENT - the database does not answer. From a shell, with the sealed file: manage.py panic --break-glass FILE --all");
   });
   return () => { if (!from && !sending && say.textContent !== "NOT SENT" && say.textContent !== "NO ANSWER") rest(); };
 }

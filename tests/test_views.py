@@ -1,6 +1,7 @@
 """The pages and what is posted from them, without a browser."""
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from urllib.parse import parse_qs, urlsplit
@@ -706,6 +707,30 @@ def test_the_page_of_a_failure_carries_the_stop_and_asks_the_database_nothing() 
 
     assert (response.status_code, len(queries)) == (500, 0)
     assert 'action="/panics/"' in text(response)
+
+
+@pytest.fixture
+def no_database() -> Iterator[None]:
+    """A database that cannot be opened."""
+    name = connection.settings_dict["NAME"]
+    connection.close()
+    connection.settings_dict["NAME"] = "/nowhere/panicboard.sqlite3"
+    yield
+    connection.close()
+    connection.settings_dict["NAME"] = name
+
+
+def test_page_of_a_lost_database_says_so_and_names_what_presses_without_it(
+    browser: Client, no_database: None
+) -> None:
+    browser.raise_request_exception = False
+
+    for response in (browser.get("/"), browser.post("/panics/", {"scope": "all", "held_ms": "1200"})):
+        assert (response.status_code, response["Retry-After"]) == (503, "5")
+        assert "<h1>The database does not answer</h1>" in text(response)
+        assert "take it as NOT SENT" in text(response)
+        assert "<code>manage.py panic --break-glass FILE --all</code>" in text(response)
+        assert 'action="/panics/"' in text(response)
 
 
 def test_a_press_says_its_scope_in_the_words_of_the_panic(browser: Client) -> None:

@@ -1,5 +1,8 @@
 """Pages for what went wrong. The stop is on them too, and a press that came here is not lost silently."""
 
+import sys
+
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import render
@@ -19,6 +22,11 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Something broke. This page reads nothing from the database, and still carries the stop."""
+    """Something broke. This page reads nothing from the database, and still carries the stop.
+
+    When it was the database that did not answer, it says so, and what presses without one.
+    """
     context = {"csrf_token": get_token(request)}
+    if isinstance(sys.exception(), OperationalError | InterfaceError):
+        return HttpResponse(render_to_string("503.html", context), status=503, headers={"Retry-After": "5"})
     return HttpResponse(render_to_string("500.html", context), status=500)

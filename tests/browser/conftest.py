@@ -79,6 +79,11 @@ class Firm:
             lambda: self._one("SELECT COUNT(*) FROM panicboard_account WHERE latched_at IS NOT NULL") == 0
         )
 
+    def lose_database(self) -> None:
+        """Put something that is no database where the database was."""
+        (self._var / "panicboard.sqlite3").rename(self._var / "lost.sqlite3")
+        (self._var / "panicboard.sqlite3").mkdir()
+
     def stop(self) -> None:
         self._process.send_signal(signal.SIGINT)
         self._process.communicate(timeout=30)

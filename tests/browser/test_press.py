@@ -82,3 +82,20 @@ def test_release_needs_a_reason_and_then_lets_go(page: Page, firm: Firm) -> None
 
     expect(page.locator("#summary")).to_contain_text("latched")
     firm.wait_until_released()
+
+
+def test_press_without_a_database_says_that_it_was_not_sent_and_what_sends(page: Page, firm: Firm) -> None:
+    page.goto(firm.url)
+    expect(page.locator("#stop-scope")).to_contain_text(f"{firm.orders} orders")
+    firm.lose_database()
+
+    hold_stop(page, HOLD_MS)
+
+    expect(page.locator("#stop .say")).to_have_text("NOT SENT")
+    expect(page.locator("#refusal")).to_have_text(
+        "NOT SENT - the database does not answer. From a shell, with the sealed file: "
+        "manage.py panic --break-glass FILE --all"
+    )
+    page.goto(firm.url)
+    expect(page.locator("h1")).to_have_text("The database does not answer")
+    assert firm.open_orders() == firm.orders
