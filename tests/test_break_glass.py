@@ -32,6 +32,7 @@ from panicboard.venues.coinswitch import CLOSED, STATUS, CoinSwitch
 from panicboard.venues.errors import BudgetSpent
 from tests.factories import BOOKS, VENUES
 from tests.glass import (
+    NOTHING_ELSE,
     PASSPHRASE,
     begun,
     command,
@@ -203,12 +204,25 @@ def test_interrupted_process_says_what_is_not_clear_and_ends_its_journal(
     assert last_of_sweep(journal, "alpha")["state"] == "clear"
 
 
-def test_panic_without_a_database_names_the_break_glass_command(tmp_path: Path) -> None:
-    ran = shell(tmp_path, "panic", "--desk", "delta one", "--wait", LOG_LEVEL="ERROR")
+@pytest.mark.parametrize(
+    ("database", "trouble"),
+    [
+        (NOTHING_ELSE["DATABASE_URL"], "does not answer (OperationalError)"),
+        ("sqlite:///{path}", "is unusable (DatabaseError)"),
+    ],
+    ids=["away", "no database"],
+)
+def test_panic_without_a_database_names_the_break_glass_command(
+    tmp_path: Path, database: str, trouble: str
+) -> None:
+    (tmp_path / "shopping list").write_text("milk, eggs, " * 1000)
+    url = database.format(path=tmp_path / "shopping list")
+
+    ran = shell(tmp_path, "panic", "--desk", "delta one", "--wait", LOG_LEVEL="ERROR", DATABASE_URL=url)
 
     assert (ran.returncode, ran.stdout) == (3, "")
     assert ran.stderr == (
-        "CommandError: the database does not answer (OperationalError): NOTHING WAS SENT. "
+        f"CommandError: the database {trouble}: NOTHING WAS SENT. "
         "Break the glass: manage.py panic --break-glass FILE --desk 'delta one'\n"
     )
 

@@ -21,7 +21,7 @@ from panicboard.break_glass.sealed_file import CannotOpen, Contents, SealedAccou
 from panicboard.management import scopes
 from panicboard.models import Panic
 
-#: How often a mistyped passphrase is asked for again.
+#: How often a passphrase is asked for.
 TRIES = 3
 INTERRUPTED = "interrupted"
 
@@ -71,20 +71,22 @@ def _begin(contents: Contents, options: dict[str, Any], lines: "_Lines") -> Pres
 def opened(file: str, passphrase_file: str | None) -> Contents:
     """The contents of a break-glass file. Raises CommandError with exit status 2."""
     try:
-        sealed = sealed_file.read(Path(file))
-        for left in reversed(range(1 if passphrase_file else TRIES)):
-            try:
-                return sealed_file.unseal(sealed, passphrase.given(passphrase_file))
-            except WrongPassphrase as exc:
-                if not left:
-                    raise
-                print(f"{exc}; try again", file=sys.stderr)
-        raise AssertionError  # the last try returned or raised
+        return _unsealed(sealed_file.read(Path(file)), passphrase_file)
     except CannotOpen as exc:
         text = str(exc) if file in str(exc) else f"{file}: {exc}"
         raise CommandError(text, returncode=2) from None
     except passphrase.NoPassphrase as exc:
         raise CommandError(str(exc), returncode=2) from None
+
+
+def _unsealed(sealed: bytes, passphrase_file: str | None) -> Contents:
+    """What is in the file; a mistyped passphrase is asked for again."""
+    for _ in range(0 if passphrase_file else TRIES - 1):
+        try:
+            return sealed_file.unseal(sealed, passphrase.given(None))
+        except WrongPassphrase as exc:
+            print(f"{exc}; try again", file=sys.stderr)
+    return sealed_file.unseal(sealed, passphrase.given(passphrase_file))
 
 
 def age(contents: Contents) -> str:

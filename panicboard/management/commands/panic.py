@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import InterfaceError, OperationalError
+from django.db import Error, InterfaceError, OperationalError
 from django.utils import timezone
 
 from panicboard import call_log, dispatch, panics
@@ -57,8 +57,8 @@ class Command(BaseCommand):
         try:
             with call_log.kept():
                 self._press(options)
-        except (OperationalError, InterfaceError) as exc:
-            raise CommandError(_database_is_gone(exc, self._panic, options), returncode=3) from None
+        except Error as exc:
+            raise CommandError(_database_is_gone(exc, self._panic, options), returncode=3) from exc
 
     def _press(self, options: dict[str, Any]) -> None:
         try:
@@ -119,10 +119,10 @@ def _database_is_gone(exc: Exception, panic: Panic | None, options: dict[str, An
     for name in ("desk", "account"):
         words += [f"--{name} {shlex.quote(options[name])}"] if options[name] else []
     words += ["--all"] if options["all"] else []
+    gone = isinstance(exc, OperationalError | InterfaceError)  # or something answers that is no use
+    trouble = f"the database {'does not answer' if gone else 'is unusable'} ({type(exc).__name__})"
     pressed = f"panic {panic.pk} was pressed, and waits for it" if panic else "NOTHING WAS SENT"
-    return (
-        f"the database does not answer ({type(exc).__name__}): {pressed}. Break the glass: {' '.join(words)}"
-    )
+    return f"{trouble}: {pressed}. Break the glass: {' '.join(words)}"
 
 
 def _states(panic: Panic) -> dict[str, int]:
