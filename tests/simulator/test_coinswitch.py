@@ -559,6 +559,17 @@ def test_garbage_is_no_json_although_the_call_was_carried_out(trader: Trader) ->
     trader.wait_for_open(0)
 
 
+def test_listing_by_post_can_be_answered_with_an_older_copy(trader: Trader) -> None:
+    empty = trader.send("POST", f"{FUTURES}/orders/open", EXCHANGE)
+    trader.simulator.seed("cs", "BTCUSDT")
+    trader.simulator.fault("cached", account="cs", count=1)
+
+    copy, fresh = (trader.send("POST", f"{FUTURES}/orders/open", EXCHANGE) for _ in range(2))
+
+    assert (copy.json(), copy.headers["Age"]) == (empty.json(), "30")
+    assert len(fresh.json()["data"]["orders"]) == 1
+
+
 def test_unknown_status_is_shown_as_it_is(trader: Trader) -> None:
     [order] = trader.simulator.seed("cs", "BTCUSDT")
     trader.simulator.fault("unknown_status", account="cs", status="UNDER_REVIEW")
