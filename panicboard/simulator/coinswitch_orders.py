@@ -97,15 +97,19 @@ class Moments:
     """
 
     def __init__(self) -> None:
-        self._span: dict[str, tuple[int, int]] = {}
+        #: By account: each moment taken, and an earlier one from which on to look for a free one.
+        self._earlier: dict[str, dict[int, int]] = {}
 
     def take(self, account: str, now_ms: int) -> int:
         """`now_ms`, or else the latest earlier moment this account has not taken yet."""
-        first, last = self._span.get(account, (now_ms, -1))
-        moment = now_ms if now_ms > last else first - 1
-        self._span[account] = (min(first, moment), max(last, moment))
+        earlier = self._earlier.setdefault(account, {})
+        moment, passed = now_ms, []
+        while moment in earlier:
+            passed.append(moment)
+            moment = earlier[moment]
+        earlier.update(dict.fromkeys([*passed, moment], moment - 1))
         return moment
 
     def clear(self) -> None:
         """Forget every moment taken."""
-        self._span.clear()
+        self._earlier.clear()

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from panicboard.simulator.api import Call
 from panicboard.simulator.coinswitch import signature_is_valid
+from panicboard.simulator.coinswitch_orders import Moments
 from tests.simulator_process import SimulatorProcess
 
 pytest_plugins = ["tests.simulator_process"]
@@ -416,6 +417,15 @@ def test_open_orders_come_in_pages_newest_first(trader: Trader) -> None:
     assert set(seen) == seeded
     moments = [seen[order_id] for order_id in sorted(seen, key=seen.__getitem__)]
     assert len(set(moments)) == 120
+
+
+def test_moment_taken_twice_becomes_the_latest_earlier_one_that_is_free() -> None:
+    moments = Moments()
+
+    taken = [moments.take("cs", now_ms) for now_ms in (100, 500, 500, 500, 499, 501, 502, 502)]
+
+    assert taken == [100, 500, 499, 498, 497, 501, 502, 496]
+    assert moments.take("other", 500) == 500
 
 
 def test_next_page_begins_with_the_last_order_of_the_one_before(trader: Trader) -> None:
