@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -199,11 +198,10 @@ class BinanceHttp:
                 reply = http.call(self.account, "GET", self.base_url, self._ping_path, headers={})
                 told.status = reply.status
             received_ns = time.time_ns()
-            try:
-                # The header is cut to the second: half a second on is right on average.
-                venue_ms = int(parsedate_to_datetime(reply.headers["Date"]).timestamp() * 1000) + 500
-            except (KeyError, TypeError, ValueError):
-                raise OutcomeUnknown(f"{self._ping_path} replied without a readable Date") from None
+            made_ms = http.date_ms(reply)
+            if made_ms is None:
+                raise OutcomeUnknown(f"{self._ping_path} replied without a readable Date")
+            venue_ms = made_ms + 500  # the header is cut to the second: half a second on is right on average
         return self.clock.set(venue_ms, sent_ns, received_ns)
 
     def public(self, method: str, path: str, weight: int, params: Params | None = None) -> Any:
@@ -214,7 +212,8 @@ class BinanceHttp:
     def signed(self, method: str, path: str, weight: int, params: Params) -> Any:
         """A signed call, parameters in the query. Returns the parsed JSON body.
 
-        Signed anew for every attempt; after -1021 the clock is re-read and the call made once more.
+        Signed anew for every attempt; after -1021 the clock is re-read and the call made once more. A GET
+        that is answered with a cached copy raises OutcomeUnknown.
         """
         if self.clock.measured_at is None:
             self.sync_clock()
@@ -226,11 +225,16 @@ class BinanceHttp:
                 return self._signed_once(method, path, weight, params)
 
     def _signed_once(self, method: str, path: str, weight: int, params: Params) -> Any:
-        query = encode({**params, "recvWindow": RECV_WINDOW_MS, "timestamp": self.clock.now_ms()})
+        now_ms = self.clock.now_ms()
+        query = encode({**params, "recvWindow": RECV_WINDOW_MS, "timestamp": now_ms})
         target = f"{path}?{query}&signature={self._sign(query)}"
-        return self._send(method, target, weight, headers={"X-MBX-APIKEY": self.api_key})
+        read_ms = now_ms if method == "GET" else None
+        return self._send(method, target, weight, headers={"X-MBX-APIKEY": self.api_key}, read_ms=read_ms)
 
-    def _send(self, method: str, target: str, weight: int, headers: Mapping[str, str]) -> Any:
+    def _send(
+        self, method: str, target: str, weight: int, headers: Mapping[str, str], read_ms: int | None = None
+    ) -> Any:
+        """Pay, send and understand. `read_ms`: the venue's time from which on a fresh answer must be."""
         self.budget.spend(self.limit, weight)
         with calls.told(self.account, method, target, weight) as told:
             reply = http.call(self.account, method, self.base_url, target, headers=headers)
@@ -238,7 +242,10 @@ class BinanceHttp:
             used = reply.headers.get("X-MBX-USED-WEIGHT-1M", "")
             if used.isdigit():
                 self.budget.observe(self.limit, int(used))
-            error = self._error(reply, f"{method} {target.partition('?')[0]}")
+            what = f"{method} {target.partition('?')[0]}"
+            error = self._error(reply, what)
+            if read_ms is not None and (error is None or isinstance(error, http.TELL_OF_ORDERS)):
+                http.refuse_copy(reply, what, read_ms, self.clock)
             if error is None:
                 return reply.json
             if isinstance(error, RateLimited):

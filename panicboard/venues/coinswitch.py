@@ -210,7 +210,7 @@ class CoinSwitch(VenueAdapter):
             query = {"client_order_id": ref.client_order_id}
         else:
             raise ValueError(f"an order of {ref.symbol} is named by no id")
-        data = _data(self.http.signed("GET", "/trade/api/v2/futures/order", STATUS, query=query))
+        data = _data(self.http.signed("GET", "/trade/api/v2/futures/order", STATUS, query=query, reads=True))
         return _same(_order(data.get("order")), ref)  # one level deeper than in every other reply
 
     def history_weight(self, family: str) -> int | None:
@@ -260,7 +260,9 @@ class CoinSwitch(VenueAdapter):
                 body["symbol"] = symbol
             if end_ms is not None:
                 body |= {"from_time": floor_ms, "to_time": end_ms}
-            data = _data(self.http.signed("POST", path, limit, body=body, prepaid=calls < prepaid))
+            data = _data(
+                self.http.signed("POST", path, limit, body=body, prepaid=calls < prepaid, reads=True)
+            )
             calls += 1
             page, cursor_ms = _page(data)
             is_new = any(order.venue_order_id not in found for order in page)

@@ -8,6 +8,7 @@ https://api-trading.coinswitch.co/get-started/authentication
 https://api-trading.coinswitch.co/resources/errors-and-rate-limits
 """
 
+import contextlib
 import json
 import re
 import time
@@ -85,8 +86,12 @@ class CoinSwitchHttp:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, object] | None = None,
         prepaid: bool = False,
+        reads: bool = False,
     ) -> dict[str, Any]:
         """Make one signed call and return its JSON body. `prepaid`: its weight has been taken already.
+
+        `reads` says that the answer tells of orders: a cached copy raises OutcomeUnknown. How old an answer
+        is can be told by its Date where the venue's clock is known, so the first such call reads the clock.
 
         A 401 can mean a clock more than 60 s off as well as a bad key: the clock is re-read and the call
         signed anew, once.
@@ -95,38 +100,55 @@ class CoinSwitchHttp:
         payload = None if body is None else json.dumps(body).encode()
         if limit is not None and not prepaid:
             self.budget.spend(limit, 1)
+        if reads and self.clock.measured_at is None:
+            with contextlib.suppress(VenueError):  # then an answer's age is judged by other headers only
+                self.sync_clock()
         try:
-            return self._answer(method, target, limit, self._headers(method, target), payload)
+            return self._signed_once(method, target, limit, payload, reads)
         except CredentialsRejected:
             self.sync_clock()
             if limit is not None:
                 self.budget.spend(limit, 1)
             with calls.once_more():
-                return self._answer(method, target, limit, self._headers(method, target), payload)
+                return self._signed_once(method, target, limit, payload, reads)
 
-    def _headers(self, method: str, target: str) -> dict[str, str]:
+    def _signed_once(
+        self, method: str, target: str, limit: Limit | None, body: bytes | None, reads: bool
+    ) -> dict[str, Any]:
         epoch_ms = self.clock.now_ms()
-        return {
+        headers = {
             "Content-Type": "application/json",
             "X-AUTH-APIKEY": self._api_key,
             "X-AUTH-SIGNATURE": signature(self._key, method, target, epoch_ms),
             "X-AUTH-EPOCH": str(epoch_ms),
         }
+        return self._answer(method, target, limit, headers, body, epoch_ms if reads else None)
 
     def _answer(
-        self, method: str, target: str, limit: Limit | None, headers: Mapping[str, str], body: bytes | None
+        self,
+        method: str,
+        target: str,
+        limit: Limit | None,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        read_ms: int | None = None,
     ) -> dict[str, Any]:
+        """Send and understand. `read_ms`: the venue's time from which on a fresh answer must be."""
         with calls.told(self.account, method, target, 1) as told:
             reply = http.call(self.account, method, self.base_url, target, headers=headers, body=body)
             told.status = reply.status
             what = f"{method} {target.partition('?')[0]}"
-            if 200 <= reply.status < 300:
+            succeeded = 200 <= reply.status < 300
+            error = None if succeeded else _error(reply, what)
+            if read_ms is not None and (error is None or isinstance(error, http.TELL_OF_ORDERS)):
+                known_ms = read_ms if self.clock.measured_at is not None else None
+                http.refuse_copy(reply, what, known_ms, self.clock)
+            if error is None:
                 if not isinstance(reply.json, dict):
                     raise OutcomeUnknown(
                         f"{what}: the answer is not a JSON object", status=reply.status, text=_said(reply)
                     )
                 return reply.json
-            error = _error(reply, what)
             if isinstance(error, RateLimited) and limit is not None:
                 self.budget.block(limit, error.retry_after_ms, str(error))
             raise error
