@@ -11,8 +11,6 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -35,8 +33,11 @@ from panicboard.venues.errors import (
     VenueError,
     VenueRejected,
 )
+from panicboard.venues.values import LONGEST, quoted, time_ms, whole
 
 RECV_WINDOW_MS = 5000  # a cancel that waited longer than this somewhere must not run long after it was meant
+
+MOST_USED_WEIGHT = 1_000_000  # no venue's limit comes near it: a header that says more is not believed
 
 Params = Mapping[str, object]
 
@@ -91,27 +92,11 @@ def order_state(venue_status: object) -> OrderState:
 
     Raises OutcomeUnknown for a status nobody knows: it may well be an open order.
     """
-    try:
-        return _STATES[str(venue_status)]
-    except KeyError:
-        raise OutcomeUnknown(f"order status {venue_status!r} is not known", text=str(venue_status)) from None
-
-
-def amount(value: object) -> Decimal:
-    """A wire number as Decimal; absent and empty count as 0. Raises OutcomeUnknown when it is no number."""
-    if value is None or value == "":
-        return Decimal(0)
-    try:
-        return Decimal(str(value))
-    except InvalidOperation:
-        raise OutcomeUnknown(f"{value!r} is not a number") from None
-
-
-def moment(value: object) -> datetime | None:
-    """A wire time (Unix ms) as an aware datetime; None where the venue sent none."""
-    if not isinstance(value, int | str) or not str(value).isdigit() or int(value) == 0:
-        return None
-    return datetime.fromtimestamp(int(value) / 1000, UTC)
+    state = _STATES.get(venue_status) if isinstance(venue_status, str) else None
+    if state is None:
+        said = quoted(venue_status)
+        raise OutcomeUnknown(f"order status {said!r} is not known", text=said)
+    return state
 
 
 def id_list(values: list[str], *, numeric: bool) -> str:
@@ -188,10 +173,9 @@ class BinanceHttp:
         if self._time_path:
             body = self._send("GET", self._time_path, 1, headers={})
             received_ns = time.time_ns()
-            try:
-                venue_ms = int(body["serverTime"])
-            except (KeyError, TypeError, ValueError):
-                raise OutcomeUnknown(f"{self._time_path} replied without serverTime") from None
+            venue_ms = time_ms(body.get("serverTime") if isinstance(body, dict) else None)
+            if venue_ms is None:
+                raise OutcomeUnknown(f"{self._time_path} replied without serverTime")
         else:
             self.budget.spend(self.limit, 1)
             with calls.told(self.account, "GET", self._ping_path, 1) as told:
@@ -239,9 +223,9 @@ class BinanceHttp:
         with calls.told(self.account, method, target, weight) as told:
             reply = http.call(self.account, method, self.base_url, target, headers=headers)
             told.status = reply.status
-            used = reply.headers.get("X-MBX-USED-WEIGHT-1M", "")
-            if used.isdigit():
-                self.budget.observe(self.limit, int(used))
+            used = whole(reply.headers.get("X-MBX-USED-WEIGHT-1M"), most=MOST_USED_WEIGHT)
+            if used is not None:
+                self.budget.observe(self.limit, used)
             what = f"{method} {target.partition('?')[0]}"
             error = self._error(reply, what)
             if read_ms is not None and (error is None or isinstance(error, http.TELL_OF_ORDERS)):
@@ -287,7 +271,7 @@ class BinanceHttp:
 def _code_and_text(reply: http.Reply) -> tuple[str, str]:
     body = reply.json
     if isinstance(body, dict) and "code" in body:
-        return str(body["code"]), str(body.get("msg", ""))[:300]
+        return quoted(body["code"], LONGEST), quoted(body.get("msg", ""))
     if isinstance(body, list | dict) and reply.status < 300:
         return "", ""
     return "", " ".join(reply.text.split())[:300]
@@ -295,10 +279,11 @@ def _code_and_text(reply: http.Reply) -> tuple[str, str]:
 
 def _retry_after_ms(reply: http.Reply, text: str, banned: bool) -> int:
     """How long the venue wants silence: its header, else the time in its text, else a careful default."""
-    header = reply.headers.get("Retry-After", "")
-    if header.isdigit():
-        return max(1000, int(header) * 1000)
+    header_ms = http.retry_after_ms(reply)
+    if header_ms is not None:
+        return header_ms
     until = re.search(r"until (\d{12,})", text)
     if until:
-        return max(1000, int(until.group(1)) - time.time_ns() // 1_000_000)
+        wait_ms = int(until.group(1)) - time.time_ns() // 1_000_000
+        return min(max(1000, wait_ms), http.LONGEST_BAN_MS)
     return 120_000 if banned else 15_000

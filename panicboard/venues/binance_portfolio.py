@@ -44,7 +44,6 @@ from panicboard.venues.binance_replies import (
     access,
     acknowledge,
     fields,
-    flag,
     history_in_windows,
     one_id,
     rows,
@@ -52,6 +51,7 @@ from panicboard.venues.binance_replies import (
     single_cancel,
 )
 from panicboard.venues.errors import EndpointGone, OrderNotFound
+from panicboard.venues.values import flag
 
 T = TypeVar("T")
 

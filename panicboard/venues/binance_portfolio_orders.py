@@ -10,10 +10,11 @@ from decimal import Decimal
 from typing import Any
 
 from panicboard.venues.base import Order, OrderState
-from panicboard.venues.binance import amount, moment, order_state
+from panicboard.venues.binance import order_state
 from panicboard.venues.binance_orders import ordinary_order, successor
-from panicboard.venues.binance_replies import fields, flag, required, rows
+from panicboard.venues.binance_replies import fields, required, required_id, rows
 from panicboard.venues.errors import OutcomeUnknown
+from panicboard.venues.values import LONGEST_SIDE, LONGEST_TYPE, amount, flag, label, moment
 
 
 def strategy_order(family: str, reply: Any) -> Order:
@@ -26,12 +27,12 @@ def strategy_order(family: str, reply: Any) -> Order:
     return Order(
         family=family,
         symbol=required(item, "symbol"),
-        venue_order_id=required(item, "strategyId"),
-        client_order_id=str(item.get("newClientStrategyId") or ""),
+        venue_order_id=required_id(item, "strategyId"),
+        client_order_id=label(item.get("newClientStrategyId")),
         state=order_state(status),
         venue_status=status,
-        side=str(item.get("side", "")),
-        order_type=str(item.get("strategyType", "")),
+        side=label(item.get("side"), LONGEST_SIDE),
+        order_type=label(item.get("strategyType"), LONGEST_TYPE),
         quantity=amount(item.get("origQty")),
         filled=Decimal(0),  # fills happen to the ordinary order it becomes
         price=amount(item.get("price")) or None,
@@ -76,12 +77,12 @@ def _leg(order_list: dict[str, Any], leg: dict[str, Any]) -> Order:
     return Order(
         family="margin",
         symbol=required(leg, "symbol"),
-        venue_order_id=required(leg, "orderId"),
-        client_order_id=str(leg.get("clientOrderId") or ""),
+        venue_order_id=required_id(leg, "orderId"),
+        client_order_id=label(leg.get("clientOrderId")),
         state=OrderState.OPEN,
         venue_status=required(order_list, "listOrderStatus"),
         side="",
-        order_type=str(order_list.get("contingencyType", "")),
+        order_type=label(order_list.get("contingencyType"), LONGEST_TYPE),
         quantity=Decimal(0),
         filled=Decimal(0),
         list_id=required(order_list, "orderListId"),

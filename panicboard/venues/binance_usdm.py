@@ -42,6 +42,7 @@ from panicboard.venues.binance_replies import (
     single_cancel,
 )
 from panicboard.venues.errors import OutcomeUnknown
+from panicboard.venues.values import LONGEST_COUNTDOWN_MS, quoted, whole
 
 CONDITIONAL = Family(
     slug="conditional",
@@ -146,10 +147,11 @@ class BinanceUsdm(VenueAdapter):
         """
         params = {"symbol": symbol, "countdownTime": countdown_ms}
         reply = self.http.signed("POST", "/fapi/v1/countdownCancelAll", 10, params)
-        try:
-            return int(reply["countdownTime"])  # sent as a string, e.g. "30000"
-        except (KeyError, TypeError, ValueError):
-            raise OutcomeUnknown(f"countdownCancelAll replied {reply!r}") from None
+        told = fields(reply, "countdownCancelAll").get("countdownTime")  # sent as text, e.g. "30000"
+        told_ms = whole(told, most=LONGEST_COUNTDOWN_MS)
+        if told_ms is None:
+            raise OutcomeUnknown(f"countdownCancelAll replied {quoted(reply)}")
+        return told_ms
 
     def mass_cancel(self, call: MassCancel) -> MassCancelReply:
         """Cancel one book's orders on one symbol; the venue names none of them."""

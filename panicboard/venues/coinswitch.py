@@ -7,8 +7,7 @@ https://api-trading.coinswitch.co/futures/concepts/order-lifecycle
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from datetime import datetime
 from typing import Any, ClassVar
 
 from panicboard.venues.base import (
@@ -34,6 +33,17 @@ from panicboard.venues.errors import (
     OrderNotFound,
     OutcomeUnknown,
     VenueRejected,
+)
+from panicboard.venues.values import (
+    LONGEST_SIDE,
+    LONGEST_TYPE,
+    amount,
+    flag,
+    identifier,
+    label,
+    moment,
+    quoted,
+    upper,
 )
 
 EXCHANGE = "EXCHANGE_2"  # the venue's name for its futures market, in every call
@@ -143,7 +153,7 @@ class CoinSwitch(VenueAdapter):
         https://api-trading.coinswitch.co/get-started/authentication
         """
         reply = self.http.signed("GET", "/trade/api/v2/validate/keys", None)
-        return Access(can_trade=True, detail=str(reply.get("message", "")))
+        return Access(can_trade=True, detail=label(reply.get("message")))
 
     def mass_cancel(self, call: MassCancel) -> MassCancelReply:
         """Cancel every open order, TP/SL included, of one symbol or of the whole account.
@@ -158,8 +168,8 @@ class CoinSwitch(VenueAdapter):
         data = _data(self.http.signed("POST", "/trade/api/v2/futures/cancel_all", CANCEL_ALL, body=body))
         ids = data.get("orders_ids", "absent")
         if ids is not None and not isinstance(ids, list):
-            raise OutcomeUnknown("cancel_all replied without orders_ids", text=str(data)[:300])
-        return MassCancelReply(requested_ids=tuple(str(order_id) for order_id in ids or ()))
+            raise OutcomeUnknown("cancel_all replied without orders_ids", text=quoted(data))
+        return MassCancelReply(requested_ids=tuple(identifier(order_id) for order_id in ids or ()))
 
     def cancel_orders(self, family: str, symbol: str, refs: Sequence[OrderRef]) -> list[CancelResult]:
         """Cancel one order; where several are meant, `mass_cancel` is the better call (10 in 60 s each)."""
@@ -279,7 +289,7 @@ class CoinSwitch(VenueAdapter):
 def _data(reply: Mapping[str, Any]) -> dict[str, Any]:
     data = reply.get("data")
     if not isinstance(data, dict):
-        raise OutcomeUnknown("the reply has no data", text=str(reply)[:300])
+        raise OutcomeUnknown("the reply has no data", text=quoted(reply))
     return data
 
 
@@ -287,34 +297,34 @@ def _page(data: dict[str, Any]) -> tuple[list[Order], int]:
     """The orders of one page, and its cursor (0: none that can be read)."""
     orders = data.get("orders")
     if not isinstance(orders, list):
-        raise OutcomeUnknown("the listing is not a list", text=str(data)[:300])
+        raise OutcomeUnknown("the listing is not a list", text=quoted(data))
     cursor = str(data.get("cursor"))
     return [_order(item) for item in orders], int(cursor) if cursor.isdecimal() else 0
 
 
 def _order(item: Any) -> Order:
-    status = _required(item, "status").upper()
+    status = upper(_required(item, "status"))
     if status not in _STATES:
         raise OutcomeUnknown(f"order status {status!r} is not known", text=status)
-    order_type = str(item.get("order_type") or "").upper()
+    order_type = upper(label(item.get("order_type"), LONGEST_TYPE))
     is_position_order = order_type in ("TAKE_PROFIT_MARKET", "STOP_MARKET")
     return Order(
         family=ORDINARY.slug,
-        symbol=_required(item, "symbol").upper(),  # sent in either case
+        symbol=upper(_required(item, "symbol")),  # sent in either case
         venue_order_id=_required(item, "order_id"),
-        client_order_id=str(item.get("client_order_id") or ""),
+        client_order_id=label(item.get("client_order_id")),
         state=_STATES[status],
         venue_status=status,
-        side=str(item.get("side") or "").upper(),
+        side=upper(label(item.get("side"), LONGEST_SIDE)),
         order_type=order_type,
-        quantity=_amount(item.get("quantity")),
-        filled=_amount(item.get("exec_quantity")),
-        price=_amount(item.get("price")) or None,
-        trigger_price=_amount(item.get("trigger_price")) or None,
-        protective=is_position_order or str(item.get("reduce_only")).lower() == "true",
+        quantity=amount(item.get("quantity")),
+        filled=amount(item.get("exec_quantity")),
+        price=amount(item.get("price")) or None,
+        trigger_price=amount(item.get("trigger_price")) or None,
+        protective=is_position_order or flag(item.get("reduce_only")),
         cancel_pending=status in ("CANCELLATION_RAISED", "EXPIRATION_RAISED"),
-        placed_at=_moment(item.get("created_at")),
-        updated_at=_moment(item.get("updated_at")),
+        placed_at=moment(item.get("created_at")),
+        updated_at=moment(item.get("updated_at")),
     )
 
 
@@ -328,19 +338,5 @@ def _same(order: Order, ref: OrderRef) -> Order:
 def _required(item: Any, key: str) -> str:
     value = item.get(key) if isinstance(item, dict) else None
     if value is None or value == "":
-        raise OutcomeUnknown(f"the reply has an order without {key}", text=str(item)[:300])
-    return str(value)
-
-
-def _amount(value: object) -> Decimal:
-    if value is None or value == "":
-        return Decimal(0)
-    try:
-        return Decimal(str(value))
-    except InvalidOperation:
-        raise OutcomeUnknown(f"{value!r} is not a number") from None
-
-
-def _moment(value: object) -> datetime | None:
-    text = str(value)
-    return datetime.fromtimestamp(int(text) / 1000, UTC) if text.isdecimal() and int(text) else None
+        raise OutcomeUnknown(f"the reply has an order without {key}", text=quoted(item))
+    return identifier(value)

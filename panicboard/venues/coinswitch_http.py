@@ -30,6 +30,7 @@ from panicboard.venues.errors import (
     VenueError,
     VenueRejected,
 )
+from panicboard.venues.values import quoted, time_ms
 
 TIME_PATH = "/trade/api/v2/time"
 #: Every limit counts calls in 60 s; the venue sends no hint of when it will listen again.
@@ -71,10 +72,9 @@ class CoinSwitchHttp:
         sent_ns = time.time_ns()
         reply = self._answer("GET", TIME_PATH, None, {}, None)
         received_ns = time.time_ns()
-        try:
-            venue_ms = int(reply["serverTime"])
-        except (KeyError, TypeError, ValueError):
-            raise OutcomeUnknown(f"{TIME_PATH} replied without serverTime") from None
+        venue_ms = time_ms(reply.get("serverTime"))
+        if venue_ms is None:
+            raise OutcomeUnknown(f"{TIME_PATH} replied without serverTime")
         return self.clock.set(venue_ms, sent_ns, received_ns)
 
     def signed(
@@ -160,8 +160,7 @@ def _error(reply: http.Reply, what: str) -> VenueError:
     said = f"{what}: HTTP {reply.status} {text}".rstrip()
     status = reply.status
     if status in (418, 429):  # 418, a ban, is not in the venue's table; insisting on it is never right
-        header = reply.headers.get("Retry-After", "")
-        wait_ms = max(1000, int(header) * 1000) if header.isdigit() else RETRY_AFTER_MS
+        wait_ms = http.retry_after_ms(reply) or RETRY_AFTER_MS
         return RateLimited(said, retry_after_ms=wait_ms, banned=status == 418, status=status, text=text)
     if status == 403 and reply.json is None:
         # A firewall in front of the venue answers; insisting makes it worse.
@@ -181,5 +180,5 @@ def _error(reply: http.Reply, what: str) -> VenueError:
 
 def _said(reply: http.Reply) -> str:
     if isinstance(reply.json, dict) and "message" in reply.json:
-        return str(reply.json["message"])[:300]
+        return quoted(reply.json["message"])
     return " ".join(reply.text.split())[:300]

@@ -4,6 +4,7 @@ Whatever was certainly never sent is `NotDone`; whatever may have reached the ve
 A requests exception carries the full URL, signature included, so only its type is ever named.
 """
 
+import json
 import logging
 import re
 import threading
@@ -26,6 +27,7 @@ from panicboard.venues.errors import (
     UnknownSymbol,
     VenueError,
 )
+from panicboard.venues.values import whole
 
 logger = logging.getLogger(__name__)
 # Its DEBUG lines carry whole URLs, signature included.
@@ -39,6 +41,8 @@ READ_TIMEOUT_S = 5.0
 #: clock, our reading of that clock is off by half of its round trip, and not every machine behind an address
 #: is in step with the others.
 COPY_SLACK_MS = 5000
+#: Venues ban an address for three days at most; longer silence on the word of one header could never end.
+LONGEST_BAN_MS = 3 * 24 * 3600 * 1000
 #: Refusals that say of something that it is not there: as answers of today only, like a listing.
 TELL_OF_ORDERS = (OrderNotFound, UnknownSymbol, EndpointGone)
 #: Headers in which caches say that they answered for the venue, and how.
@@ -117,11 +121,8 @@ def call(
     try:
         response = _adapter.send(_prepared(method, base_url + path_and_query, headers, body), timeout=timeout)
         status = response.status_code
-        try:
-            parsed = response.json()
-        except requests.exceptions.JSONDecodeError:
-            parsed = None
-        return Reply(status, response.headers, response.text, parsed)
+        response.encoding = "utf-8"  # as JSON is; a header could name an encoding that fails
+        return Reply(status, response.headers, response.text, _parsed(response.text))
     except requests.RequestException as exc:
         status = type(exc).__name__
         error: VenueError = OutcomeUnknown(f"{method} {path}: no answer ({status})")
@@ -134,15 +135,29 @@ def call(
         logger.info("%s %s %s %s %s %.0f ms", account, base_url, method, path, status, took_ms)
 
 
+def _parsed(text: str) -> Any:
+    """A body's JSON; None when it is none, or cannot be read: too deep, or a number of too many digits."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def retry_after_ms(reply: Reply) -> int | None:
+    """How long the venue's header asks for silence: from 1 s to the longest ban; None if it does not."""
+    seconds = whole(reply.headers.get("Retry-After"))
+    return None if seconds is None else min(max(1, seconds) * 1000, LONGEST_BAN_MS)
+
+
 def refuse_copy(reply: Reply, what: str, asked_ms: int | None, clock: Clock) -> None:
     """Make sure that an answer was made for this request: a cached one proves nothing of the present.
 
     `asked_ms` is when it was asked by the venue's clock, or None where that clock is not known. Raises
     OutcomeUnknown. Where only the Date is too old, the clock itself is in doubt, and is read anew.
     """
-    age = reply.headers.get("Age", "")
-    if age.isascii() and age.isdigit() and age.strip("0"):
-        raise _copy(reply, what, f"{age[:10]} s old")
+    age_s = whole(reply.headers.get("Age"))
+    if age_s:
+        raise _copy(reply, what, f"{age_s} s old")
     for name, says_so in _CACHE_MARKS.items():
         said = reply.headers.get(name, "")
         if says_so.search(said):
