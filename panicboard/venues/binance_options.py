@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+from panicboard.venues.asked import of_symbol, same_order
 from panicboard.venues.base import (
     Access,
     BookSymbol,
@@ -40,7 +41,6 @@ from panicboard.venues.binance_replies import (
     required,
     required_id,
     rows,
-    same_order,
     single_cancel,
 )
 from panicboard.venues.errors import OutcomeUnknown
@@ -280,7 +280,7 @@ class BinanceOptions(VenueAdapter):
         """
         weight = ORDINARY.list_symbol_weight if listing.symbol else ORDINARY.list_all_weight
         reply = self.http.signed("GET", "/eapi/v1/openOrders", weight, {"symbol": listing.symbol})
-        return [_order(item) for item in rows(reply, "openOrders")]
+        return of_symbol([_order(item) for item in rows(reply, "openOrders")], listing.symbol)
 
     def order(self, ref: OrderRef) -> Order:
         """One order's present state.
@@ -306,7 +306,7 @@ class BinanceOptions(VenueAdapter):
         def page(start_ms: int, end_ms: int) -> list[Order]:
             params = {"symbol": symbol, "startTime": start_ms, "endTime": end_ms, "limit": HISTORY_PAGE}
             reply = self.http.signed("GET", "/eapi/v1/historyOrders", 3, params)
-            return [_order(item) for item in rows(reply, "historyOrders")]
+            return of_symbol([_order(item) for item in rows(reply, "historyOrders")], symbol)
 
         now_ms = self.http.clock.now_ms()
         oldest = datetime.fromtimestamp((now_ms - HISTORY_DEPTH_MS) / 1000, UTC)

@@ -9,12 +9,13 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from panicboard.venues.asked import of_symbol
 from panicboard.venues.base import Order, OrderState
 from panicboard.venues.binance import order_state
 from panicboard.venues.binance_orders import ordinary_order, successor
 from panicboard.venues.binance_replies import fields, required, required_id, rows
 from panicboard.venues.errors import OutcomeUnknown
-from panicboard.venues.values import LONGEST_SIDE, LONGEST_TYPE, amount, flag, label, moment
+from panicboard.venues.values import LONGEST_SIDE, LONGEST_TYPE, amount, flag, label, moment, quoted
 
 
 def strategy_order(family: str, reply: Any) -> Order:
@@ -69,7 +70,10 @@ def open_legs(reply: Any) -> list[Order]:
             continue
         if status != "EXECUTING":
             raise OutcomeUnknown(f"order list status {status!r} is not known", text=status)
-        legs += [_leg(item, leg) for leg in rows(item.get("orders"), "margin/openOrderList orders")]
+        named = rows(item.get("orders"), "margin/openOrderList orders")
+        if not named:
+            raise OutcomeUnknown("an order list is executing without orders", text=quoted(item))
+        legs += of_symbol([_leg(item, leg) for leg in named], required(item, "symbol"))
     return legs
 
 

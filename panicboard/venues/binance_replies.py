@@ -5,9 +5,10 @@ Fields nobody reads may come, go and change their type as they like.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
+from panicboard.venues.asked import collect
 from panicboard.venues.base import Access, CancelResult, Order, OrderRef
 from panicboard.venues.binance import id_list, kind_of
 from panicboard.venues.errors import (
@@ -18,11 +19,9 @@ from panicboard.venues.errors import (
     OutcomeUnknown,
     VenueRejected,
 )
-from panicboard.venues.values import identifier, label, quoted, whole
+from panicboard.venues.values import identifier, label, quoted, to_ms, whole
 
 HISTORY_PAGE = 1000  # the longest page of order history that any of the three APIs gives
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: Refusals that concern the account or the API and not the order that was named.
 _NOT_THE_ORDER = (CredentialsRejected, ClockRejected, EndpointGone)
@@ -82,13 +81,6 @@ def one_id(ref: OrderRef, venue_key: str, client_key: str) -> dict[str, str]:
     if ref.client_order_id:
         return {client_key: ref.client_order_id}
     raise ValueError(f"an order of {ref.symbol} is named by no id")
-
-
-def same_order(order: Order, ref: OrderRef) -> Order:
-    """The order, if it is the one asked for; another's state must never be taken for it."""
-    if ref.venue_order_id and order.venue_order_id != ref.venue_order_id:
-        raise OutcomeUnknown(f"asked for order {ref.venue_order_id}, was told of {order.venue_order_id}")
-    return order
 
 
 def single_cancel(ref: OrderRef, cancel: Callable[[OrderRef], None]) -> CancelResult:
@@ -165,7 +157,7 @@ def history_in_windows(
     `fetch` takes the first and last ms of a window. A full page may have left orders out, at either end,
     so its window is read again in halves. Raises OutcomeUnknown when a single ms fills a page.
     """
-    first = (since - _EPOCH) // timedelta(milliseconds=1)
+    first = to_ms(since)
     windows = [
         (start, min(start + window_ms - 1, until_ms)) for start in range(first, until_ms + 1, window_ms)
     ]
@@ -174,7 +166,7 @@ def history_in_windows(
         start, end = windows.pop(0)
         page = fetch(start, end)
         if len(page) < HISTORY_PAGE:
-            found.update((order.venue_order_id, order) for order in page)
+            collect(found, page)
         elif start < end:
             middle = (start + end) // 2
             windows[:0] = [(start, middle), (middle + 1, end)]

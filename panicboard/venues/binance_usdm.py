@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import ClassVar
 
+from panicboard.venues.asked import of_symbol, same_order
 from panicboard.venues.base import (
     Access,
     BookSymbol,
@@ -38,7 +39,6 @@ from panicboard.venues.binance_replies import (
     one_id,
     required,
     rows,
-    same_order,
     single_cancel,
 )
 from panicboard.venues.errors import OutcomeUnknown
@@ -238,7 +238,7 @@ class BinanceUsdm(VenueAdapter):
         """
         weight = ORDINARY.list_symbol_weight if symbol else ORDINARY.list_all_weight
         reply = self.http.signed("GET", "/fapi/v1/openOrders", weight, {"symbol": symbol})
-        return [ordinary_order(ORDINARY.slug, item) for item in rows(reply, "openOrders")]
+        return of_symbol([ordinary_order(ORDINARY.slug, item) for item in rows(reply, "openOrders")], symbol)
 
     def open_conditional(self, symbol: str | None) -> list[Order]:
         """The open conditional orders of one symbol, or of all.
@@ -248,7 +248,8 @@ class BinanceUsdm(VenueAdapter):
         """
         weight = CONDITIONAL.list_symbol_weight if symbol else CONDITIONAL.list_all_weight
         reply = self.http.signed("GET", "/fapi/v1/openAlgoOrders", weight, {"symbol": symbol})
-        return [algo_order(CONDITIONAL.slug, item) for item in rows(reply, "openAlgoOrders")]
+        orders = [algo_order(CONDITIONAL.slug, item) for item in rows(reply, "openAlgoOrders")]
+        return of_symbol(orders, symbol)
 
     def order(self, ref: OrderRef) -> Order:
         """One order's present state, from the book it belongs to."""
@@ -299,7 +300,7 @@ class BinanceUsdm(VenueAdapter):
         """
         params = {"symbol": symbol, "startTime": start_ms, "endTime": end_ms, "limit": HISTORY_PAGE}
         reply = self.http.signed("GET", "/fapi/v1/allOrders", 5, params)
-        return [ordinary_order(ORDINARY.slug, item) for item in rows(reply, "allOrders")]
+        return of_symbol([ordinary_order(ORDINARY.slug, item) for item in rows(reply, "allOrders")], symbol)
 
     def conditional_history(self, symbol: str, start_ms: int, end_ms: int) -> list[Order]:
         """Conditional orders of one symbol placed between two times, less than seven days apart; one page.
@@ -309,4 +310,5 @@ class BinanceUsdm(VenueAdapter):
         """
         params = {"symbol": symbol, "startTime": start_ms, "endTime": end_ms, "limit": HISTORY_PAGE}
         reply = self.http.signed("GET", "/fapi/v1/allAlgoOrders", 5, params)
-        return [algo_order(CONDITIONAL.slug, item) for item in rows(reply, "allAlgoOrders")]
+        orders = [algo_order(CONDITIONAL.slug, item) for item in rows(reply, "allAlgoOrders")]
+        return of_symbol(orders, symbol)

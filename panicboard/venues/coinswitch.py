@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
+from panicboard.venues.asked import collect, of_symbol, same_order
 from panicboard.venues.base import (
     Access,
     BookSymbol,
@@ -43,7 +44,9 @@ from panicboard.venues.values import (
     label,
     moment,
     quoted,
+    to_ms,
     upper,
+    whole,
 )
 
 EXCHANGE = "EXCHANGE_2"  # the venue's name for its futures market, in every call
@@ -188,7 +191,7 @@ class CoinSwitch(VenueAdapter):
             raise ValueError("CoinSwitch cancels by its own order id only")
         body = {"exchange": EXCHANGE, "order_id": ref.venue_order_id}
         reply = self.http.signed("DELETE", "/trade/api/v2/futures/order", CANCEL, body=body)
-        return _same(_order(_data(reply)), ref)
+        return same_order(_order(_data(reply)), ref)
 
     def open_orders(self, listing: Listing) -> list[Order]:
         """The open orders of one symbol, or of all, of the last `horizon_days` (quick: 7); newest first.
@@ -221,7 +224,7 @@ class CoinSwitch(VenueAdapter):
         else:
             raise ValueError(f"an order of {ref.symbol} is named by no id")
         data = _data(self.http.signed("GET", "/trade/api/v2/futures/order", STATUS, query=query, reads=True))
-        return _same(_order(data.get("order")), ref)  # one level deeper than in every other reply
+        return same_order(_order(data.get("order")), ref)  # one level deeper than in every other reply
 
     def history_weight(self, family: str) -> int | None:
         """Two calls of the "closed" limit as a rule; one more for every 50 orders and every 7 days."""
@@ -233,7 +236,7 @@ class CoinSwitch(VenueAdapter):
         POST /trade/api/v2/futures/orders/closed, 20 calls in 60 s, 50 orders a page. Open ones are not in it.
         https://api-trading.coinswitch.co/futures/reference/closed-orders
         """
-        since_ms = int(since.timestamp() * 1000)
+        since_ms = to_ms(since)
         path = "/trade/api/v2/futures/orders/closed"
         orders = self._walk(path, CLOSED, symbol or None, self._now_at_most_ms(), since_ms, prepaid=0)
         return [order for order in orders if order.placed_at is None or order.placed_at >= since]
@@ -257,8 +260,9 @@ class CoinSwitch(VenueAdapter):
         """Page back from now to the horizon; the first `prepaid` calls are paid for already.
 
         The first page names no time, so that it begins at the venue's own now. From each page that brings
-        orders the walk goes on at its cursor; where one brings none that is new, the 7 days before it are
-        next. How the venue marks its last page is not published, so nothing less ends the walk.
+        orders the walk goes on at its cursor, but never before its oldest order; where a page that is not
+        full brings none that is new, the 7 days before it are next. How the venue marks its last page is
+        not published, so nothing less ends the walk.
         """
         found: dict[str, Order] = {}
         end_ms: int | None = None  # None: the venue's now, which is at most start_ms
@@ -275,14 +279,17 @@ class CoinSwitch(VenueAdapter):
             )
             calls += 1
             page, cursor_ms = _page(data)
+            of_symbol(page, symbol)
             is_new = any(order.venue_order_id not in found for order in page)
-            found.update((order.venue_order_id, order) for order in page)
+            collect(found, page)
             if is_new and cursor_ms and (end_ms is None or cursor_ms < end_ms):
                 end_ms = cursor_ms
-            elif is_new and len(page) >= PAGE:
+            elif len(page) < PAGE:
+                end_ms = floor_ms
+            elif is_new:
                 raise OutcomeUnknown(f"{path}: a full page does not tell where the next one begins")
             else:
-                end_ms = floor_ms
+                raise OutcomeUnknown(f"{path}: a full page brings nothing new: the next cannot be read")
         return list(found.values())
 
 
@@ -294,12 +301,19 @@ def _data(reply: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _page(data: dict[str, Any]) -> tuple[list[Order], int]:
-    """The orders of one page, and its cursor (0: none that can be read)."""
+    """The orders of one page, and where the next one begins (0: the page does not tell).
+
+    That is its cursor, or its oldest order where the cursor would leave out what lies between.
+    """
     orders = data.get("orders")
     if not isinstance(orders, list):
         raise OutcomeUnknown("the listing is not a list", text=quoted(data))
-    cursor = str(data.get("cursor"))
-    return [_order(item) for item in orders], int(cursor) if cursor.isdecimal() else 0
+    page = [_order(item) for item in orders]
+    placed_at = [order.placed_at for order in page if order.placed_at]
+    cursor_ms = whole(data.get("cursor")) or 0
+    if cursor_ms and placed_at:
+        cursor_ms = max(cursor_ms, to_ms(min(placed_at)))
+    return page, cursor_ms
 
 
 def _order(item: Any) -> Order:
@@ -326,13 +340,6 @@ def _order(item: Any) -> Order:
         placed_at=moment(item.get("created_at")),
         updated_at=moment(item.get("updated_at")),
     )
-
-
-def _same(order: Order, ref: OrderRef) -> Order:
-    """The order, if it is the one asked for; another's state must never be taken for it."""
-    if ref.venue_order_id and order.venue_order_id != ref.venue_order_id:
-        raise OutcomeUnknown(f"asked for order {ref.venue_order_id}, was told of {order.venue_order_id}")
-    return order
 
 
 def _required(item: Any, key: str) -> str:

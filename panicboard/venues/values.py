@@ -4,7 +4,7 @@ Whatever cannot be what it stands for raises OutcomeUnknown, or counts as not se
 it. Nothing read here is longer or larger than what the database keeps.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 
 from panicboard.venues.errors import OutcomeUnknown, one_line
@@ -14,6 +14,7 @@ LONGEST_SIDE, LONGEST_TYPE = 10, 40
 LONGEST_COUNTDOWN_MS = 2**31 - 1
 #: Times outside of these are no times of an order or of a venue's clock: 2001-09-09 to 2100-01-01.
 FIRST_MS, LAST_MS = 1_000_000_000_000, 4_102_444_800_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LARGEST, _SMALLEST = 20, -18  # powers of ten; kept are 20 digits before the point and 18 behind it
 
 
@@ -74,6 +75,11 @@ def moment(value: object) -> datetime | None:
     """A time in Unix ms as an aware datetime; None as with `time_ms`."""
     ms = time_ms(value)
     return None if ms is None else datetime.fromtimestamp(ms / 1000, UTC)
+
+
+def to_ms(at: datetime) -> int:
+    """A time in Unix ms, cut to the ms."""
+    return (at - _EPOCH) // timedelta(milliseconds=1)
 
 
 def flag(value: object) -> bool:
