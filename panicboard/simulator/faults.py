@@ -2,6 +2,9 @@
 
 Two sorts. A call fault changes what happens to a request (it is answered 503, cut, held, ...). A book
 fault changes what happens to orders (they refuse to go, they fill instead, their status is a new word).
+
+`cached` answers a call that reads with what the venue last answered to the same call, made `seconds` ago
+(30); a call that was never answered before gets through.
 """
 
 import fnmatch
@@ -31,6 +34,7 @@ CALL_KINDS = frozenset(
         "truncated",
         "clock_skew_ms",
         "key_revoked",
+        "cached",
     }
 )
 BOOK_KINDS = frozenset({"refuse_cancel", "fill_during", "unknown_status"})
@@ -46,11 +50,14 @@ OPTIONS: dict[str, frozenset[str]] = {
     "429_retry_after": frozenset({"seconds"}),
     "418": frozenset({"seconds"}),
     "clock_skew_ms": frozenset({"ms"}),
+    "cached": frozenset({"tells", "seconds"}),
     "refuse_cancel": frozenset({"order_id", "symbol"}),
     "fill_during": frozenset({"order_id", "symbol"}),
     "unknown_status": frozenset({"order_id", "symbol", "status"}),
     "requote": frozenset({"ms", "symbol", "book"}),
 }
+#: By which header a cached copy can be told from a fresh answer: its `tells`, the first unless it says so.
+COPY_TELLS = ("age", "date", "x_cache", "cf_cache_status")
 
 
 @dataclass(slots=True, eq=False)
@@ -125,6 +132,9 @@ class Faults:
         unknown = given.keys() - OPTIONS.get(kind, frozenset())
         if unknown:
             raise ValueError(f"{kind} takes no {', '.join(sorted(unknown))}")
+        tells = given.get("tells", COPY_TELLS[0])
+        if tells not in COPY_TELLS:
+            raise ValueError(f"tells {tells!r} is not one of {', '.join(COPY_TELLS)}")
         fault = Fault(next(self._ids), kind, **who, left=count, options=given)
         self._list_of(fault).append(fault)
         return fault
@@ -144,10 +154,14 @@ class Faults:
         self.requotes.clear()
 
     def of_call(self, account: str, venue: str, method: str, path: str) -> list[Fault]:
-        """The call faults that strike this request, each counted as used once."""
+        """The call faults that strike this request, each counted as used once.
+
+        `cached` is counted when there is a copy to answer with.
+        """
         hit = [f for f in self.on_calls if f.matches_call(account, venue, method, path)]
         for fault in hit:
-            self.use(fault)
+            if fault.kind != "cached":
+                self.use(fault)
         return hit
 
     def of_cancel(self, order: Order) -> Fault | None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from email.utils import formatdate
 
 from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
@@ -129,6 +130,7 @@ class Simulator:
         if (call.method, call.path) not in api.routes:
             return Reply(404, NOT_FOUND, content_type="text/html")
         reply = api.perform(call)
+        self.world.copies.keep(call, reply)
         return await self._after(api, call, reply, faults) if faults else reply
 
     async def _before(self, api: Api, call: Call, faults: list[Fault]) -> Reply | None:
@@ -139,6 +141,11 @@ class Simulator:
                 call.now_ms += int(options.get("ms", 0))
             elif kind == "key_revoked":
                 call.revoked = True
+            elif kind == "cached":
+                copy = self.world.copies.of(call)
+                if copy is not None:
+                    self.world.faults.use(fault)
+                    return self._copy(copy, **options)
             elif kind == "cut_before":
                 return Reply(0, b"")
             elif kind == "hang" and options.get("done", "late") != "first":
@@ -160,10 +167,24 @@ class Simulator:
                 return reply
         return None
 
+    def _copy(self, reply: Reply, tells: str = "age", seconds: float = 30) -> Reply:
+        """An answer as a cache gives it once more, told by one header to be so old."""
+        made_s = self.world.now_ms() / 1000 - float(seconds)
+        name, value = {
+            "age": ("Age", str(int(seconds))),
+            "date": ("Date", formatdate(made_s, usegmt=True)),
+            "x_cache": ("X-Cache", "Hit from cloudfront"),
+            "cf_cache_status": ("CF-Cache-Status", "HIT"),
+        }[tells]
+        reply.headers[name] = value
+        return reply
+
     async def _after(self, api: Api, call: Call, reply: Reply, faults: list[Fault]) -> Reply | None:
         """What faults make of the answer to a call that has acted."""
         for fault in faults:
             kind = fault.kind
+            if kind == "clock_skew_ms":  # a venue has one clock: what it stamps its answers with is off, too
+                reply.headers.setdefault("Date", formatdate(call.now_ms / 1000, usegmt=True))
             if kind == "done_then_503a":
                 return api.error(call, *UNKNOWN_503)
             if kind == "408":

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from panicboard.simulator.accounts import Accounts
 from panicboard.simulator.book import Books, Order
+from panicboard.simulator.copies import Copies
 from panicboard.simulator.faults import Faults
 from panicboard.simulator.limits import Limits
 from panicboard.simulator.requestlog import RequestLog
@@ -58,6 +59,7 @@ class World:
     faults: Faults = field(default_factory=Faults)
     timers: Timers = field(default_factory=Timers)
     log: RequestLog = field(default_factory=RequestLog)
+    copies: Copies = field(default_factory=Copies)
     switches: Switches = field(default_factory=Switches)
     latency: dict[str, Latency] = field(default_factory=dict)  # by venue
     firings: list[Firing] = field(default_factory=list)
@@ -108,6 +110,7 @@ class World:
         self.faults.clear()
         self.timers.clear_all()
         self.log.clear()
+        self.copies.clear()
         self.switches = Switches()
         self.latency.clear()
         self.firings.clear()

@@ -11,9 +11,6 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -37,8 +34,11 @@ from panicboard.venues.errors import (
     VenueRejected,
 )
 from panicboard.venues.routes import through
+from panicboard.venues.values import LONGEST, quoted, time_ms, whole
 
 RECV_WINDOW_MS = 5000  # a cancel that waited longer than this somewhere must not run long after it was meant
+
+MOST_USED_WEIGHT = 1_000_000  # no venue's limit comes near it: a header that says more is not believed
 
 Params = Mapping[str, object]
 
@@ -93,27 +93,11 @@ def order_state(venue_status: object) -> OrderState:
 
     Raises OutcomeUnknown for a status nobody knows: it may well be an open order.
     """
-    try:
-        return _STATES[str(venue_status)]
-    except KeyError:
-        raise OutcomeUnknown(f"order status {venue_status!r} is not known", text=str(venue_status)) from None
-
-
-def amount(value: object) -> Decimal:
-    """A wire number as Decimal; absent and empty count as 0. Raises OutcomeUnknown when it is no number."""
-    if value is None or value == "":
-        return Decimal(0)
-    try:
-        return Decimal(str(value))
-    except InvalidOperation:
-        raise OutcomeUnknown(f"{value!r} is not a number") from None
-
-
-def moment(value: object) -> datetime | None:
-    """A wire time (Unix ms) as an aware datetime; None where the venue sent none."""
-    if not isinstance(value, int | str) or not str(value).isdigit() or int(value) == 0:
-        return None
-    return datetime.fromtimestamp(int(value) / 1000, UTC)
+    state = _STATES.get(venue_status) if isinstance(venue_status, str) else None
+    if state is None:
+        said = quoted(venue_status)
+        raise OutcomeUnknown(f"order status {said!r} is not known", text=said)
+    return state
 
 
 def id_list(values: list[str], *, numeric: bool) -> str:
@@ -192,18 +176,16 @@ class BinanceHttp:
         if self._time_path:
             body = self.public("GET", self._time_path, 1)
             received_ns = time.time_ns()
-            try:
-                venue_ms = int(body["serverTime"])
-            except (KeyError, TypeError, ValueError):
-                raise OutcomeUnknown(f"{self._time_path} replied without serverTime") from None
+            venue_ms = time_ms(body.get("serverTime") if isinstance(body, dict) else None)
+            if venue_ms is None:
+                raise OutcomeUnknown(f"{self._time_path} replied without serverTime")
         else:
             reply = through(self.base_url, self.routes, self.limit, self._ping)
             received_ns = time.time_ns()
-            try:
-                # The header is cut to the second: half a second on is right on average.
-                venue_ms = int(parsedate_to_datetime(reply.headers["Date"]).timestamp() * 1000) + 500
-            except (KeyError, TypeError, ValueError):
-                raise OutcomeUnknown(f"{self._ping_path} replied without a readable Date") from None
+            made_ms = http.date_ms(reply)
+            if made_ms is None:
+                raise OutcomeUnknown(f"{self._ping_path} replied without a readable Date")
+            venue_ms = made_ms + 500  # the header is cut to the second: half a second on is right on average
         return self.clock.set(venue_ms, sent_ns, received_ns)
 
     def _ping(self, route: Route) -> http.Reply:
@@ -225,7 +207,8 @@ class BinanceHttp:
     def signed(self, method: str, path: str, weight: int, params: Params) -> Any:
         """A signed call, parameters in the query. Returns the parsed JSON body.
 
-        Signed anew for every attempt; after -1021 the clock is re-read and the call made once more.
+        Signed anew for every attempt; after -1021 the clock is re-read and the call made once more. A GET
+        that is answered with a cached copy raises OutcomeUnknown.
         """
         if self.clock.measured_at is None:
             self.sync_clock()
@@ -238,21 +221,36 @@ class BinanceHttp:
 
     def _signed_once(self, method: str, path: str, weight: int, params: Params) -> Any:
         def send(route: Route) -> Any:
-            query = encode({**params, "recvWindow": RECV_WINDOW_MS, "timestamp": self.clock.now_ms()})
+            now_ms = self.clock.now_ms()
+            query = encode({**params, "recvWindow": RECV_WINDOW_MS, "timestamp": now_ms})
             target = f"{path}?{query}&signature={self._sign(query)}"
-            return self._send(route, method, target, weight, headers={"X-MBX-APIKEY": self.api_key})
+            headers = {"X-MBX-APIKEY": self.api_key}
+            read_ms = now_ms if method == "GET" else None
+            return self._send(route, method, target, weight, headers=headers, read_ms=read_ms)
 
         return through(self.base_url, self.routes, self.limit, send)
 
-    def _send(self, route: Route, method: str, target: str, weight: int, headers: Mapping[str, str]) -> Any:
+    def _send(
+        self,
+        route: Route,
+        method: str,
+        target: str,
+        weight: int,
+        headers: Mapping[str, str],
+        read_ms: int | None = None,
+    ) -> Any:
+        """Pay, send and understand. `read_ms`: the venue's time from which on a fresh answer must be."""
         self.budget.spend(self.limit, weight)
         with calls.told(self.account, method, target, weight) as told:
             reply = http.call(self.account, method, self.base_url, target, headers=headers, route=route)
             told.status = reply.status
-            used = reply.headers.get("X-MBX-USED-WEIGHT-1M", "")
-            if used.isdigit():
-                self.budget.observe(self.limit, int(used))
-            error = self._error(reply, f"{method} {target.partition('?')[0]}")
+            used = whole(reply.headers.get("X-MBX-USED-WEIGHT-1M"), most=MOST_USED_WEIGHT)
+            if used is not None:
+                self.budget.observe(self.limit, used)
+            what = f"{method} {target.partition('?')[0]}"
+            error = self._error(reply, what)
+            if read_ms is not None and (error is None or isinstance(error, http.TELL_OF_ORDERS)):
+                http.refuse_copy(reply, what, read_ms, self.clock)
             if error is None:
                 return reply.json
             if isinstance(error, RateLimited):
@@ -294,7 +292,7 @@ class BinanceHttp:
 def _code_and_text(reply: http.Reply) -> tuple[str, str]:
     body = reply.json
     if isinstance(body, dict) and "code" in body:
-        return str(body["code"]), str(body.get("msg", ""))[:300]
+        return quoted(body["code"], LONGEST), quoted(body.get("msg", ""))
     if isinstance(body, list | dict) and reply.status < 300:
         return "", ""
     return "", " ".join(reply.text.split())[:300]
@@ -302,10 +300,11 @@ def _code_and_text(reply: http.Reply) -> tuple[str, str]:
 
 def _retry_after_ms(reply: http.Reply, text: str, banned: bool) -> int:
     """How long the venue wants silence: its header, else the time in its text, else a careful default."""
-    header = reply.headers.get("Retry-After", "")
-    if header.isdigit():
-        return max(1000, int(header) * 1000)
+    header_ms = http.retry_after_ms(reply)
+    if header_ms is not None:
+        return header_ms
     until = re.search(r"until (\d{12,})", text)
     if until:
-        return max(1000, int(until.group(1)) - time.time_ns() // 1_000_000)
+        wait_ms = int(until.group(1)) - time.time_ns() // 1_000_000
+        return min(max(1000, wait_ms), http.LONGEST_BAN_MS)
     return 120_000 if banned else 15_000

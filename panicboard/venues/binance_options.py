@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
+from panicboard.venues.asked import of_symbol, same_order
 from panicboard.venues.base import (
     DIRECT,
     Access,
@@ -30,22 +31,32 @@ from panicboard.venues.base import (
     VenueAdapter,
     VenueCountdown,
 )
-from panicboard.venues.binance import BinanceHttp, amount, moment, order_state
+from panicboard.venues.binance import BinanceHttp, order_state
 from panicboard.venues.binance_replies import (
     HISTORY_PAGE,
     access,
     acknowledge,
     batch_cancel,
     fields,
-    flag,
     history_in_windows,
     one_id,
     required,
+    required_id,
     rows,
-    same_order,
     single_cancel,
 )
 from panicboard.venues.errors import OutcomeUnknown
+from panicboard.venues.values import (
+    LONGEST_COUNTDOWN_MS,
+    LONGEST_SIDE,
+    LONGEST_TYPE,
+    amount,
+    flag,
+    label,
+    moment,
+    quoted,
+    whole,
+)
 
 ORDINARY = Family(
     slug="ordinary",
@@ -205,7 +216,7 @@ class BinanceOptions(VenueAdapter):
         reply = self.http.signed("POST", "/eapi/v1/countdownCancelAllHeartBeat", 10, params)
         named = fields(reply, "countdownCancelAllHeartBeat").get("underlyings")
         if not isinstance(named, list):
-            raise OutcomeUnknown(f"countdownCancelAllHeartBeat replied {reply!r}")
+            raise OutcomeUnknown(f"countdownCancelAllHeartBeat replied {quoted(reply)}")
         return HeartbeatReply(
             refreshed=tuple(name for name in underlyings if name in named),
             missing=tuple(name for name in underlyings if name not in named),
@@ -280,7 +291,7 @@ class BinanceOptions(VenueAdapter):
         """
         weight = ORDINARY.list_symbol_weight if listing.symbol else ORDINARY.list_all_weight
         reply = self.http.signed("GET", "/eapi/v1/openOrders", weight, {"symbol": listing.symbol})
-        return [_order(item) for item in rows(reply, "openOrders")]
+        return of_symbol([_order(item) for item in rows(reply, "openOrders")], listing.symbol)
 
     def order(self, ref: OrderRef) -> Order:
         """One order's present state.
@@ -306,7 +317,7 @@ class BinanceOptions(VenueAdapter):
         def page(start_ms: int, end_ms: int) -> list[Order]:
             params = {"symbol": symbol, "startTime": start_ms, "endTime": end_ms, "limit": HISTORY_PAGE}
             reply = self.http.signed("GET", "/eapi/v1/historyOrders", 3, params)
-            return [_order(item) for item in rows(reply, "historyOrders")]
+            return of_symbol([_order(item) for item in rows(reply, "historyOrders")], symbol)
 
         now_ms = self.http.clock.now_ms()
         oldest = datetime.fromtimestamp((now_ms - HISTORY_DEPTH_MS) / 1000, UTC)
@@ -319,14 +330,14 @@ def _order(reply: Any) -> Order:
     return Order(
         family=ORDINARY.slug,
         symbol=required(item, "symbol"),
-        venue_order_id=required(item, "orderId"),
-        client_order_id=str(item.get("clientOrderId") or ""),
+        venue_order_id=required_id(item, "orderId"),
+        client_order_id=label(item.get("clientOrderId")),
         state=order_state(status),
         venue_status=status,
-        side=str(item.get("side", "")),
-        order_type=str(item.get("type", "")),
-        quantity=abs(amount(item.get("quantity"))),  # the history counts what is sold as negative
-        filled=abs(amount(item.get("executedQty"))),
+        side=label(item.get("side"), LONGEST_SIDE),
+        order_type=label(item.get("type"), LONGEST_TYPE),
+        quantity=amount(item.get("quantity")).copy_abs(),  # the history counts what is sold as negative
+        filled=amount(item.get("executedQty")).copy_abs(),
         price=amount(item.get("price")) or None,
         protective=flag(item.get("reduceOnly")),
         placed_at=moment(item.get("createTime") or item.get("createDate")),
@@ -335,7 +346,7 @@ def _order(reply: Any) -> Order:
 
 
 def _countdown(item: dict[str, Any]) -> VenueCountdown:
-    try:
-        return VenueCountdown(required(item, "underlying"), int(required(item, "countdownTime")))
-    except ValueError:
-        raise OutcomeUnknown(f"a countdown of {item['countdownTime']!r} ms cannot be read") from None
+    countdown_ms = whole(item.get("countdownTime"), most=LONGEST_COUNTDOWN_MS)
+    if countdown_ms is None:
+        raise OutcomeUnknown(f"a countdown of {quoted(item.get('countdownTime'))} ms cannot be read")
+    return VenueCountdown(required(item, "underlying"), countdown_ms)

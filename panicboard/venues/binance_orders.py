@@ -7,25 +7,26 @@ from decimal import Decimal
 from typing import Any
 
 from panicboard.venues.base import Order
-from panicboard.venues.binance import amount, moment, order_state
-from panicboard.venues.binance_replies import fields, flag, required
+from panicboard.venues.binance import order_state
+from panicboard.venues.binance_replies import fields, required, required_id
+from panicboard.venues.values import LONGEST_SIDE, LONGEST_TYPE, amount, flag, identifier, label, moment
 
 
 def ordinary_order(family: str, reply: Any) -> Order:
     """An ordinary futures or margin order, from a listing, a query or a cancel."""
     item = fields(reply, f"{family} order")
     status = required(item, "status")
-    list_id = str(item.get("orderListId") or "")
+    list_id = label(item.get("orderListId") or "")
     return Order(
         family=family,
         symbol=required(item, "symbol"),
-        venue_order_id=required(item, "orderId"),
+        venue_order_id=required_id(item, "orderId"),
         # In a cancel's reply `clientOrderId` is the id of the cancel; the order's own is the original one.
-        client_order_id=str(item.get("origClientOrderId") or item.get("clientOrderId") or ""),
+        client_order_id=label(item.get("origClientOrderId") or item.get("clientOrderId")),
         state=order_state(status),
         venue_status=status,
-        side=str(item.get("side", "")),
-        order_type=str(item.get("type", "")),
+        side=label(item.get("side"), LONGEST_SIDE),
+        order_type=label(item.get("type"), LONGEST_TYPE),
         quantity=amount(item.get("origQty")),
         filled=amount(item.get("executedQty")),
         price=amount(item.get("price")) or None,
@@ -45,12 +46,12 @@ def algo_order(family: str, reply: Any) -> Order:
     return Order(
         family=family,
         symbol=required(item, "symbol"),
-        venue_order_id=required(item, "algoId"),
-        client_order_id=str(item.get("clientAlgoId") or ""),
+        venue_order_id=required_id(item, "algoId"),
+        client_order_id=label(item.get("clientAlgoId")),
         state=order_state(status),
         venue_status=status,
-        side=str(item.get("side", "")),
-        order_type=str(item.get("orderType", "")),
+        side=label(item.get("side"), LONGEST_SIDE),
+        order_type=label(item.get("orderType"), LONGEST_TYPE),
         quantity=amount(item.get("quantity")),
         filled=Decimal(0),  # fills happen to the ordinary order it becomes
         price=amount(item.get("price")) or None,
@@ -64,4 +65,4 @@ def algo_order(family: str, reply: Any) -> Order:
 
 def successor(value: object) -> str:
     """The id of the ordinary order that a triggered one became; empty while there is none."""
-    return "" if value in (None, "", 0, "0") else str(value)
+    return "" if value in (None, "", 0, "0") else identifier(value)

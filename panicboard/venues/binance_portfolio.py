@@ -16,6 +16,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import ClassVar, TypeVar
 
+from panicboard.venues.asked import of_symbol, same_order
 from panicboard.venues.base import (
     DIRECT,
     Access,
@@ -46,14 +47,13 @@ from panicboard.venues.binance_replies import (
     access,
     acknowledge,
     fields,
-    flag,
     history_in_windows,
     one_id,
     rows,
-    same_order,
     single_cancel,
 )
 from panicboard.venues.errors import EndpointGone, OrderNotFound
+from panicboard.venues.values import flag
 
 T = TypeVar("T")
 
@@ -266,7 +266,7 @@ class BinancePortfolio(VenueAdapter):
         https://developers.binance.com/docs/derivatives/portfolio-margin/trade/Cancel-Margin-Account-All-Open-Orders-on-a-Symbol
         """
         reply = self.http.signed("DELETE", "/papi/v1/margin/allOpenOrders", 5, {"symbol": symbol})
-        return cancelled_margin_orders(reply)
+        return of_symbol(cancelled_margin_orders(reply), symbol)
 
     def cancel_orders(self, family: str, symbol: str, refs: Sequence[OrderRef]) -> list[CancelResult]:
         """Cancel one order. A margin leg takes its whole list with it, whose other leg is then not found."""
@@ -344,7 +344,7 @@ class BinancePortfolio(VenueAdapter):
         """
         path = f"/papi/v1/{book}/openOrders"
         reply = self.http.signed("GET", path, 1 if symbol else 40, {"symbol": symbol})
-        return [ordinary_order(book, item) for item in rows(reply, path)]
+        return of_symbol([ordinary_order(book, item) for item in rows(reply, path)], symbol)
 
     def open_algo(self, symbol: str | None) -> list[Order]:
         """The open conditional um orders of one symbol, or of all.
@@ -355,7 +355,7 @@ class BinancePortfolio(VenueAdapter):
         """
         path = "/papi/v1/um/algo/openAlgoOrders"
         reply = self.http.signed("GET", path, 1 if symbol else 40, {"symbol": symbol})
-        return [algo_order(UM_CONDITIONAL.slug, item) for item in rows(reply, path)]
+        return of_symbol([algo_order(UM_CONDITIONAL.slug, item) for item in rows(reply, path)], symbol)
 
     def open_strategies(self, book: str, symbol: str | None) -> list[Order]:
         """The open conditional orders of one symbol, or of all.
@@ -366,7 +366,7 @@ class BinancePortfolio(VenueAdapter):
         """
         path = f"/papi/v1/{book}/conditional/openOrders"
         reply = self.http.signed("GET", path, 1 if symbol else 40, {"symbol": symbol})
-        return [strategy_order(f"{book}_conditional", item) for item in rows(reply, path)]
+        return of_symbol([strategy_order(f"{book}_conditional", item) for item in rows(reply, path)], symbol)
 
     def open_margin(self, symbol: str | None) -> list[Order]:
         """The open margin orders of one symbol, or of all; legs do not name their order list.
@@ -377,7 +377,9 @@ class BinancePortfolio(VenueAdapter):
         """
         weight = 5 if symbol else MARGIN_ALL_ORDERS_WEIGHT
         reply = self.http.signed("GET", "/papi/v1/margin/openOrders", weight, {"symbol": symbol})
-        return [ordinary_order("margin", item) for item in rows(reply, "margin/openOrders")]
+        return of_symbol(
+            [ordinary_order("margin", item) for item in rows(reply, "margin/openOrders")], symbol
+        )
 
     def open_margin_lists(self) -> list[Order]:
         """The legs of every open order list of the account: ids only, no side, price or quantity.
@@ -488,7 +490,7 @@ class BinancePortfolio(VenueAdapter):
         path = f"/papi/v1/{book}/allOrders"
         params = {"symbol": symbol, "startTime": start_ms, "endTime": end_ms, "limit": HISTORY_PAGE}
         reply = self.http.signed("GET", path, 20 if book == CM.slug else 5, params)
-        return [ordinary_order(book, item) for item in rows(reply, path)]
+        return of_symbol([ordinary_order(book, item) for item in rows(reply, path)], symbol)
 
     def algo_history(self, symbol: str, start_ms: int, end_ms: int) -> list[Order]:
         """Conditional um orders of one symbol placed between two times; one page.
@@ -499,7 +501,8 @@ class BinancePortfolio(VenueAdapter):
         """
         params = {"symbol": symbol, "startTime": start_ms, "endTime": end_ms, "limit": HISTORY_PAGE}
         reply = self.http.signed("GET", "/papi/v1/um/algo/allAlgoOrders", 5, params)
-        return [algo_order(UM_CONDITIONAL.slug, item) for item in rows(reply, "um/algo/allAlgoOrders")]
+        items = rows(reply, "um/algo/allAlgoOrders")
+        return of_symbol([algo_order(UM_CONDITIONAL.slug, item) for item in items], symbol)
 
     def strategy_history(self, book: str, symbol: str, start_ms: int, end_ms: int) -> list[Order]:
         """Conditional orders of one symbol placed between two times; one page.
@@ -511,7 +514,7 @@ class BinancePortfolio(VenueAdapter):
         path = f"/papi/v1/{book}/conditional/allOrders"
         params = {"symbol": symbol, "startTime": start_ms, "endTime": end_ms, "limit": HISTORY_PAGE}
         reply = self.http.signed("GET", path, 1, params)
-        return [strategy_order(f"{book}_conditional", item) for item in rows(reply, path)]
+        return of_symbol([strategy_order(f"{book}_conditional", item) for item in rows(reply, path)], symbol)
 
     def _cancel(self, family: str, ref: OrderRef) -> None:
         if family == UM_CONDITIONAL.slug:

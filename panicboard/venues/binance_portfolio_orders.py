@@ -9,11 +9,13 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+from panicboard.venues.asked import of_symbol
 from panicboard.venues.base import Order, OrderState
-from panicboard.venues.binance import amount, moment, order_state
+from panicboard.venues.binance import order_state
 from panicboard.venues.binance_orders import ordinary_order, successor
-from panicboard.venues.binance_replies import fields, flag, required, rows
+from panicboard.venues.binance_replies import fields, required, required_id, rows
 from panicboard.venues.errors import OutcomeUnknown
+from panicboard.venues.values import LONGEST_SIDE, LONGEST_TYPE, amount, flag, label, moment, quoted
 
 
 def strategy_order(family: str, reply: Any) -> Order:
@@ -26,12 +28,12 @@ def strategy_order(family: str, reply: Any) -> Order:
     return Order(
         family=family,
         symbol=required(item, "symbol"),
-        venue_order_id=required(item, "strategyId"),
-        client_order_id=str(item.get("newClientStrategyId") or ""),
+        venue_order_id=required_id(item, "strategyId"),
+        client_order_id=label(item.get("newClientStrategyId")),
         state=order_state(status),
         venue_status=status,
-        side=str(item.get("side", "")),
-        order_type=str(item.get("strategyType", "")),
+        side=label(item.get("side"), LONGEST_SIDE),
+        order_type=label(item.get("strategyType"), LONGEST_TYPE),
         quantity=amount(item.get("origQty")),
         filled=Decimal(0),  # fills happen to the ordinary order it becomes
         price=amount(item.get("price")) or None,
@@ -68,7 +70,10 @@ def open_legs(reply: Any) -> list[Order]:
             continue
         if status != "EXECUTING":
             raise OutcomeUnknown(f"order list status {status!r} is not known", text=status)
-        legs += [_leg(item, leg) for leg in rows(item.get("orders"), "margin/openOrderList orders")]
+        named = rows(item.get("orders"), "margin/openOrderList orders")
+        if not named:
+            raise OutcomeUnknown("an order list is executing without orders", text=quoted(item))
+        legs += of_symbol([_leg(item, leg) for leg in named], required(item, "symbol"))
     return legs
 
 
@@ -76,12 +81,12 @@ def _leg(order_list: dict[str, Any], leg: dict[str, Any]) -> Order:
     return Order(
         family="margin",
         symbol=required(leg, "symbol"),
-        venue_order_id=required(leg, "orderId"),
-        client_order_id=str(leg.get("clientOrderId") or ""),
+        venue_order_id=required_id(leg, "orderId"),
+        client_order_id=label(leg.get("clientOrderId")),
         state=OrderState.OPEN,
         venue_status=required(order_list, "listOrderStatus"),
         side="",
-        order_type=str(order_list.get("contingencyType", "")),
+        order_type=label(order_list.get("contingencyType"), LONGEST_TYPE),
         quantity=Decimal(0),
         filled=Decimal(0),
         list_id=required(order_list, "orderListId"),

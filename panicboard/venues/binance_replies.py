@@ -5,9 +5,10 @@ Fields nobody reads may come, go and change their type as they like.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
+from panicboard.venues.asked import collect
 from panicboard.venues.base import Access, CancelResult, Order, OrderRef
 from panicboard.venues.binance import id_list, kind_of
 from panicboard.venues.errors import (
@@ -18,10 +19,9 @@ from panicboard.venues.errors import (
     OutcomeUnknown,
     VenueRejected,
 )
+from panicboard.venues.values import identifier, label, quoted, to_ms, whole
 
 HISTORY_PAGE = 1000  # the longest page of order history that any of the three APIs gives
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 #: Refusals that concern the account or the API and not the order that was named.
 _NOT_THE_ORDER = (CredentialsRejected, ClockRejected, EndpointGone)
@@ -30,28 +30,31 @@ _NOT_THE_ORDER = (CredentialsRejected, ClockRejected, EndpointGone)
 def rows(reply: Any, what: str) -> list[dict[str, Any]]:
     """The items of a reply that must be a list of objects. Raises OutcomeUnknown when it is not."""
     if not isinstance(reply, list) or not all(isinstance(item, dict) for item in reply):
-        raise OutcomeUnknown(f"{what}: the reply is not a list of objects", text=str(reply)[:300])
+        raise OutcomeUnknown(f"{what}: the reply is not a list of objects", text=quoted(reply))
     return reply
 
 
 def fields(reply: Any, what: str) -> dict[str, Any]:
     """A reply that must be one object. Raises OutcomeUnknown when it is not."""
     if not isinstance(reply, dict):
-        raise OutcomeUnknown(f"{what}: the reply is not an object", text=str(reply)[:300])
+        raise OutcomeUnknown(f"{what}: the reply is not an object", text=quoted(reply))
     return reply
 
 
 def required(item: dict[str, Any], key: str) -> str:
-    """A field that must be there, as text. Raises OutcomeUnknown when it is absent or empty."""
+    """An id, a symbol or a status, which must be there. Raises OutcomeUnknown when it cannot be one."""
     value = item.get(key)
     if value is None or value == "":
-        raise OutcomeUnknown(f"the reply has an item without {key}", text=str(item)[:300])
-    return str(value)
+        raise OutcomeUnknown(f"the reply has an item without {key}", text=quoted(item))
+    return identifier(value)
 
 
-def flag(value: object) -> bool:
-    """A yes or no, sent as a boolean or as its name."""
-    return str(value).lower() == "true"
+def required_id(item: dict[str, Any], key: str) -> str:
+    """An order's id, which is a whole number everywhere at Binance. Raises OutcomeUnknown as `required`."""
+    order_id = required(item, key)
+    if whole(order_id) is None:
+        raise OutcomeUnknown(f"{key} {order_id!r} is not the id of an order", text=quoted(item))
+    return order_id
 
 
 def acknowledge(reply: Any, what: str) -> None:
@@ -59,16 +62,15 @@ def acknowledge(reply: Any, what: str) -> None:
 
     Raises OutcomeUnknown for any other code and for none.
     """
-    code = str(fields(reply, what).get("code"))
-    if code not in ("200", "0"):
-        raise OutcomeUnknown(f"{what}: the reply does not say that it was accepted", text=str(reply)[:300])
+    if label(fields(reply, what).get("code")) not in ("200", "0"):
+        raise OutcomeUnknown(f"{what}: the reply does not say that it was accepted", text=quoted(reply))
 
 
 def access(reply: Any, what: str) -> Access:
     """Whether the account may trade. Raises OutcomeUnknown when the reply does not tell."""
     can_trade = fields(reply, what).get("canTrade")
     if not isinstance(can_trade, bool):
-        raise OutcomeUnknown(f"{what}: the reply does not say canTrade", text=str(reply)[:300])
+        raise OutcomeUnknown(f"{what}: the reply does not say canTrade", text=quoted(reply))
     return Access(can_trade, "" if can_trade else "the venue does not let this account trade")
 
 
@@ -79,13 +81,6 @@ def one_id(ref: OrderRef, venue_key: str, client_key: str) -> dict[str, str]:
     if ref.client_order_id:
         return {client_key: ref.client_order_id}
     raise ValueError(f"an order of {ref.symbol} is named by no id")
-
-
-def same_order(order: Order, ref: OrderRef) -> Order:
-    """The order, if it is the one asked for; another's state must never be taken for it."""
-    if ref.venue_order_id and order.venue_order_id != ref.venue_order_id:
-        raise OutcomeUnknown(f"asked for order {ref.venue_order_id}, was told of {order.venue_order_id}")
-    return order
 
 
 def single_cancel(ref: OrderRef, cancel: Callable[[OrderRef], None]) -> CancelResult:
@@ -130,7 +125,7 @@ def batch_cancel(
     except VenueRejected as exc:
         return [CancelResult(ref, accepted=False, code=exc.code, text=exc.text) for ref in refs]
     items = rows(reply, what)
-    by_id = {str(item[named_by]): item for item in items if item.get(named_by)}
+    by_id = {label(item[named_by]): item for item in items if item.get(named_by)}
     results = []
     for place, (ref, wanted) in enumerate(zip(refs, ids, strict=True)):
         item = by_id.get(wanted)
@@ -141,9 +136,9 @@ def batch_cancel(
 
 
 def _batch_result(ref: OrderRef, item: dict[str, Any] | None) -> CancelResult:
-    code = "" if item is None else str(item.get("code", ""))
+    code = "" if item is None else label(item.get("code"))
     if item is not None and code.startswith("-"):
-        return _refused(ref, code, str(item.get("msg", ""))[:300])
+        return _refused(ref, code, quoted(item.get("msg", "")))
     if item is None or not (item.get("orderId") or item.get("clientOrderId")):
         return CancelResult(ref, accepted=False, text="the reply does not name this order")
     return CancelResult(ref, accepted=True)
@@ -162,7 +157,7 @@ def history_in_windows(
     `fetch` takes the first and last ms of a window. A full page may have left orders out, at either end,
     so its window is read again in halves. Raises OutcomeUnknown when a single ms fills a page.
     """
-    first = (since - _EPOCH) // timedelta(milliseconds=1)
+    first = to_ms(since)
     windows = [
         (start, min(start + window_ms - 1, until_ms)) for start in range(first, until_ms + 1, window_ms)
     ]
@@ -171,7 +166,7 @@ def history_in_windows(
         start, end = windows.pop(0)
         page = fetch(start, end)
         if len(page) < HISTORY_PAGE:
-            found.update((order.venue_order_id, order) for order in page)
+            collect(found, page)
         elif start < end:
             middle = (start + end) // 2
             windows[:0] = [(start, middle), (middle + 1, end)]

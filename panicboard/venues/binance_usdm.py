@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import ClassVar
 
+from panicboard.venues.asked import of_symbol, same_order
 from panicboard.venues.base import (
     DIRECT,
     Access,
@@ -40,10 +41,10 @@ from panicboard.venues.binance_replies import (
     one_id,
     required,
     rows,
-    same_order,
     single_cancel,
 )
 from panicboard.venues.errors import OutcomeUnknown
+from panicboard.venues.values import LONGEST_COUNTDOWN_MS, quoted, whole
 
 CONDITIONAL = Family(
     slug="conditional",
@@ -157,10 +158,11 @@ class BinanceUsdm(VenueAdapter):
         """
         params = {"symbol": symbol, "countdownTime": countdown_ms}
         reply = self.http.signed("POST", "/fapi/v1/countdownCancelAll", 10, params)
-        try:
-            return int(reply["countdownTime"])  # sent as a string, e.g. "30000"
-        except (KeyError, TypeError, ValueError):
-            raise OutcomeUnknown(f"countdownCancelAll replied {reply!r}") from None
+        told = fields(reply, "countdownCancelAll").get("countdownTime")  # sent as text, e.g. "30000"
+        told_ms = whole(told, most=LONGEST_COUNTDOWN_MS)
+        if told_ms is None:
+            raise OutcomeUnknown(f"countdownCancelAll replied {quoted(reply)}")
+        return told_ms
 
     def mass_cancel(self, call: MassCancel) -> MassCancelReply:
         """Cancel one book's orders on one symbol; the venue names none of them."""
@@ -247,7 +249,7 @@ class BinanceUsdm(VenueAdapter):
         """
         weight = ORDINARY.list_symbol_weight if symbol else ORDINARY.list_all_weight
         reply = self.http.signed("GET", "/fapi/v1/openOrders", weight, {"symbol": symbol})
-        return [ordinary_order(ORDINARY.slug, item) for item in rows(reply, "openOrders")]
+        return of_symbol([ordinary_order(ORDINARY.slug, item) for item in rows(reply, "openOrders")], symbol)
 
     def open_conditional(self, symbol: str | None) -> list[Order]:
         """The open conditional orders of one symbol, or of all.
@@ -257,7 +259,8 @@ class BinanceUsdm(VenueAdapter):
         """
         weight = CONDITIONAL.list_symbol_weight if symbol else CONDITIONAL.list_all_weight
         reply = self.http.signed("GET", "/fapi/v1/openAlgoOrders", weight, {"symbol": symbol})
-        return [algo_order(CONDITIONAL.slug, item) for item in rows(reply, "openAlgoOrders")]
+        orders = [algo_order(CONDITIONAL.slug, item) for item in rows(reply, "openAlgoOrders")]
+        return of_symbol(orders, symbol)
 
     def order(self, ref: OrderRef) -> Order:
         """One order's present state, from the book it belongs to."""
@@ -308,7 +311,7 @@ class BinanceUsdm(VenueAdapter):
         """
         params = {"symbol": symbol, "startTime": start_ms, "endTime": end_ms, "limit": HISTORY_PAGE}
         reply = self.http.signed("GET", "/fapi/v1/allOrders", 5, params)
-        return [ordinary_order(ORDINARY.slug, item) for item in rows(reply, "allOrders")]
+        return of_symbol([ordinary_order(ORDINARY.slug, item) for item in rows(reply, "allOrders")], symbol)
 
     def conditional_history(self, symbol: str, start_ms: int, end_ms: int) -> list[Order]:
         """Conditional orders of one symbol placed between two times, less than seven days apart; one page.
@@ -318,4 +321,5 @@ class BinanceUsdm(VenueAdapter):
         """
         params = {"symbol": symbol, "startTime": start_ms, "endTime": end_ms, "limit": HISTORY_PAGE}
         reply = self.http.signed("GET", "/fapi/v1/allAlgoOrders", 5, params)
-        return [algo_order(CONDITIONAL.slug, item) for item in rows(reply, "allAlgoOrders")]
+        orders = [algo_order(CONDITIONAL.slug, item) for item in rows(reply, "allAlgoOrders")]
+        return of_symbol(orders, symbol)

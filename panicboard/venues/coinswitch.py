@@ -7,10 +7,10 @@ https://api-trading.coinswitch.co/futures/concepts/order-lifecycle
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from datetime import datetime
 from typing import Any, ClassVar
 
+from panicboard.venues.asked import collect, of_symbol, same_order
 from panicboard.venues.base import (
     DIRECT,
     Access,
@@ -36,6 +36,19 @@ from panicboard.venues.errors import (
     OrderNotFound,
     OutcomeUnknown,
     VenueRejected,
+)
+from panicboard.venues.values import (
+    LONGEST_SIDE,
+    LONGEST_TYPE,
+    amount,
+    flag,
+    identifier,
+    label,
+    moment,
+    quoted,
+    to_ms,
+    upper,
+    whole,
 )
 
 EXCHANGE = "EXCHANGE_2"  # the venue's name for its futures market, in every call
@@ -153,7 +166,7 @@ class CoinSwitch(VenueAdapter):
         https://api-trading.coinswitch.co/get-started/authentication
         """
         reply = self.http.signed("GET", "/trade/api/v2/validate/keys", None)
-        return Access(can_trade=True, detail=str(reply.get("message", "")))
+        return Access(can_trade=True, detail=label(reply.get("message")))
 
     def mass_cancel(self, call: MassCancel) -> MassCancelReply:
         """Cancel every open order, TP/SL included, of one symbol or of the whole account.
@@ -168,8 +181,8 @@ class CoinSwitch(VenueAdapter):
         data = _data(self.http.signed("POST", "/trade/api/v2/futures/cancel_all", CANCEL_ALL, body=body))
         ids = data.get("orders_ids", "absent")
         if ids is not None and not isinstance(ids, list):
-            raise OutcomeUnknown("cancel_all replied without orders_ids", text=str(data)[:300])
-        return MassCancelReply(requested_ids=tuple(str(order_id) for order_id in ids or ()))
+            raise OutcomeUnknown("cancel_all replied without orders_ids", text=quoted(data))
+        return MassCancelReply(requested_ids=tuple(identifier(order_id) for order_id in ids or ()))
 
     def cancel_orders(self, family: str, symbol: str, refs: Sequence[OrderRef]) -> list[CancelResult]:
         """Cancel one order; where several are meant, `mass_cancel` is the better call (10 in 60 s each)."""
@@ -188,7 +201,7 @@ class CoinSwitch(VenueAdapter):
             raise ValueError("CoinSwitch cancels by its own order id only")
         body = {"exchange": EXCHANGE, "order_id": ref.venue_order_id}
         reply = self.http.signed("DELETE", "/trade/api/v2/futures/order", CANCEL, body=body)
-        return _same(_order(_data(reply)), ref)
+        return same_order(_order(_data(reply)), ref)
 
     def open_orders(self, listing: Listing) -> list[Order]:
         """The open orders of one symbol, or of all, of the last `horizon_days` (quick: 7); newest first.
@@ -220,8 +233,8 @@ class CoinSwitch(VenueAdapter):
             query = {"client_order_id": ref.client_order_id}
         else:
             raise ValueError(f"an order of {ref.symbol} is named by no id")
-        data = _data(self.http.signed("GET", "/trade/api/v2/futures/order", STATUS, query=query))
-        return _same(_order(data.get("order")), ref)  # one level deeper than in every other reply
+        data = _data(self.http.signed("GET", "/trade/api/v2/futures/order", STATUS, query=query, reads=True))
+        return same_order(_order(data.get("order")), ref)  # one level deeper than in every other reply
 
     def history_weight(self, family: str) -> int | None:
         """Two calls of the "closed" limit as a rule; one more for every 50 orders and every 7 days."""
@@ -233,7 +246,7 @@ class CoinSwitch(VenueAdapter):
         POST /trade/api/v2/futures/orders/closed, 20 calls in 60 s, 50 orders a page. Open ones are not in it.
         https://api-trading.coinswitch.co/futures/reference/closed-orders
         """
-        since_ms = int(since.timestamp() * 1000)
+        since_ms = to_ms(since)
         path = "/trade/api/v2/futures/orders/closed"
         orders = self._walk(path, CLOSED, symbol or None, self._now_at_most_ms(), since_ms, prepaid=0)
         return [order for order in orders if order.placed_at is None or order.placed_at >= since]
@@ -257,8 +270,9 @@ class CoinSwitch(VenueAdapter):
         """Page back from now to the horizon; the first `prepaid` calls are paid for already.
 
         The first page names no time, so that it begins at the venue's own now. From each page that brings
-        orders the walk goes on at its cursor; where one brings none that is new, the 7 days before it are
-        next. How the venue marks its last page is not published, so nothing less ends the walk.
+        orders the walk goes on at its cursor, but never before its oldest order; where a page that is not
+        full brings none that is new, the 7 days before it are next. How the venue marks its last page is
+        not published, so nothing less ends the walk.
         """
         found: dict[str, Order] = {}
         end_ms: int | None = None  # None: the venue's now, which is at most start_ms
@@ -270,85 +284,76 @@ class CoinSwitch(VenueAdapter):
                 body["symbol"] = symbol
             if end_ms is not None:
                 body |= {"from_time": floor_ms, "to_time": end_ms}
-            data = _data(self.http.signed("POST", path, limit, body=body, prepaid=calls < prepaid))
+            data = _data(
+                self.http.signed("POST", path, limit, body=body, prepaid=calls < prepaid, reads=True)
+            )
             calls += 1
             page, cursor_ms = _page(data)
+            of_symbol(page, symbol)
             is_new = any(order.venue_order_id not in found for order in page)
-            found.update((order.venue_order_id, order) for order in page)
+            collect(found, page)
             if is_new and cursor_ms and (end_ms is None or cursor_ms < end_ms):
                 end_ms = cursor_ms
-            elif is_new and len(page) >= PAGE:
+            elif len(page) < PAGE:
+                end_ms = floor_ms
+            elif is_new:
                 raise OutcomeUnknown(f"{path}: a full page does not tell where the next one begins")
             else:
-                end_ms = floor_ms
+                raise OutcomeUnknown(f"{path}: a full page brings nothing new: the next cannot be read")
         return list(found.values())
 
 
 def _data(reply: Mapping[str, Any]) -> dict[str, Any]:
     data = reply.get("data")
     if not isinstance(data, dict):
-        raise OutcomeUnknown("the reply has no data", text=str(reply)[:300])
+        raise OutcomeUnknown("the reply has no data", text=quoted(reply))
     return data
 
 
 def _page(data: dict[str, Any]) -> tuple[list[Order], int]:
-    """The orders of one page, and its cursor (0: none that can be read)."""
+    """The orders of one page, and where the next one begins (0: the page does not tell).
+
+    That is its cursor, or its oldest order where the cursor would leave out what lies between.
+    """
     orders = data.get("orders")
     if not isinstance(orders, list):
-        raise OutcomeUnknown("the listing is not a list", text=str(data)[:300])
-    cursor = str(data.get("cursor"))
-    return [_order(item) for item in orders], int(cursor) if cursor.isdecimal() else 0
+        raise OutcomeUnknown("the listing is not a list", text=quoted(data))
+    page = [_order(item) for item in orders]
+    placed_at = [order.placed_at for order in page if order.placed_at]
+    cursor_ms = whole(data.get("cursor")) or 0
+    if cursor_ms and placed_at:
+        cursor_ms = max(cursor_ms, to_ms(min(placed_at)))
+    return page, cursor_ms
 
 
 def _order(item: Any) -> Order:
-    status = _required(item, "status").upper()
+    status = upper(_required(item, "status"))
     if status not in _STATES:
         raise OutcomeUnknown(f"order status {status!r} is not known", text=status)
-    order_type = str(item.get("order_type") or "").upper()
+    order_type = upper(label(item.get("order_type"), LONGEST_TYPE))
     is_position_order = order_type in ("TAKE_PROFIT_MARKET", "STOP_MARKET")
     return Order(
         family=ORDINARY.slug,
-        symbol=_required(item, "symbol").upper(),  # sent in either case
+        symbol=upper(_required(item, "symbol")),  # sent in either case
         venue_order_id=_required(item, "order_id"),
-        client_order_id=str(item.get("client_order_id") or ""),
+        client_order_id=label(item.get("client_order_id")),
         state=_STATES[status],
         venue_status=status,
-        side=str(item.get("side") or "").upper(),
+        side=upper(label(item.get("side"), LONGEST_SIDE)),
         order_type=order_type,
-        quantity=_amount(item.get("quantity")),
-        filled=_amount(item.get("exec_quantity")),
-        price=_amount(item.get("price")) or None,
-        trigger_price=_amount(item.get("trigger_price")) or None,
-        protective=is_position_order or str(item.get("reduce_only")).lower() == "true",
+        quantity=amount(item.get("quantity")),
+        filled=amount(item.get("exec_quantity")),
+        price=amount(item.get("price")) or None,
+        trigger_price=amount(item.get("trigger_price")) or None,
+        protective=is_position_order or flag(item.get("reduce_only")),
         cancel_pending=status in ("CANCELLATION_RAISED", "EXPIRATION_RAISED"),
-        placed_at=_moment(item.get("created_at")),
-        updated_at=_moment(item.get("updated_at")),
+        placed_at=moment(item.get("created_at")),
+        updated_at=moment(item.get("updated_at")),
     )
-
-
-def _same(order: Order, ref: OrderRef) -> Order:
-    """The order, if it is the one asked for; another's state must never be taken for it."""
-    if ref.venue_order_id and order.venue_order_id != ref.venue_order_id:
-        raise OutcomeUnknown(f"asked for order {ref.venue_order_id}, was told of {order.venue_order_id}")
-    return order
 
 
 def _required(item: Any, key: str) -> str:
     value = item.get(key) if isinstance(item, dict) else None
     if value is None or value == "":
-        raise OutcomeUnknown(f"the reply has an order without {key}", text=str(item)[:300])
-    return str(value)
-
-
-def _amount(value: object) -> Decimal:
-    if value is None or value == "":
-        return Decimal(0)
-    try:
-        return Decimal(str(value))
-    except InvalidOperation:
-        raise OutcomeUnknown(f"{value!r} is not a number") from None
-
-
-def _moment(value: object) -> datetime | None:
-    text = str(value)
-    return datetime.fromtimestamp(int(text) / 1000, UTC) if text.isdecimal() and int(text) else None
+        raise OutcomeUnknown(f"the reply has an order without {key}", text=quoted(item))
+    return identifier(value)

@@ -8,6 +8,7 @@ https://api-trading.coinswitch.co/get-started/authentication
 https://api-trading.coinswitch.co/resources/errors-and-rate-limits
 """
 
+import contextlib
 import json
 import re
 import time
@@ -30,6 +31,7 @@ from panicboard.venues.errors import (
     VenueRejected,
 )
 from panicboard.venues.routes import through
+from panicboard.venues.values import quoted, time_ms
 
 TIME_PATH = "/trade/api/v2/time"
 #: Every limit counts calls in 60 s; the venue sends no hint of when it will listen again.
@@ -80,10 +82,9 @@ class CoinSwitchHttp:
         sent_ns = time.time_ns()
         reply = self._answer("GET", TIME_PATH, None, None, signed=False)
         received_ns = time.time_ns()
-        try:
-            venue_ms = int(reply["serverTime"])
-        except (KeyError, TypeError, ValueError):
-            raise OutcomeUnknown(f"{TIME_PATH} replied without serverTime") from None
+        venue_ms = time_ms(reply.get("serverTime"))
+        if venue_ms is None:
+            raise OutcomeUnknown(f"{TIME_PATH} replied without serverTime")
         return self.clock.set(venue_ms, sent_ns, received_ns)
 
     def signed(
@@ -95,8 +96,12 @@ class CoinSwitchHttp:
         query: Mapping[str, str] | None = None,
         body: Mapping[str, object] | None = None,
         prepaid: bool = False,
+        reads: bool = False,
     ) -> dict[str, Any]:
         """Make one signed call and return its JSON body. `prepaid`: its weight has been taken already.
+
+        `reads` says that the answer tells of orders: a cached copy raises OutcomeUnknown. How old an answer
+        is can be told by its Date where the venue's clock is known, so the first such call reads the clock.
 
         A 401 can mean a clock more than 60 s off as well as a bad key: the clock is re-read and the call
         signed anew, once.
@@ -105,17 +110,19 @@ class CoinSwitchHttp:
         payload = None if body is None else json.dumps(body).encode()
         if limit is not None and not prepaid:
             self.budget.spend(limit, 1)
+        if reads and self.clock.measured_at is None:
+            with contextlib.suppress(VenueError):  # then an answer's age is judged by other headers only
+                self.sync_clock()
         try:
-            return self._answer(method, target, limit, payload)
+            return self._answer(method, target, limit, payload, reads=reads)
         except CredentialsRejected:
             self.sync_clock()
             if limit is not None:
                 self.budget.spend(limit, 1)
             with calls.once_more():
-                return self._answer(method, target, limit, payload)
+                return self._answer(method, target, limit, payload, reads=reads)
 
-    def _headers(self, method: str, target: str) -> dict[str, str]:
-        epoch_ms = self.clock.now_ms()
+    def _headers(self, method: str, target: str, epoch_ms: int) -> dict[str, str]:
         return {
             "Content-Type": "application/json",
             "X-AUTH-APIKEY": self._api_key,
@@ -124,11 +131,20 @@ class CoinSwitchHttp:
         }
 
     def _answer(
-        self, method: str, target: str, limit: Limit | None, body: bytes | None, *, signed: bool = True
+        self,
+        method: str,
+        target: str,
+        limit: Limit | None,
+        body: bytes | None,
+        *,
+        signed: bool = True,
+        reads: bool = False,
     ) -> dict[str, Any]:
         def send(route: Route) -> dict[str, Any]:
-            headers = self._headers(method, target) if signed else {}
-            return self._send(route, method, target, limit, headers, body)
+            epoch_ms = self.clock.now_ms()
+            headers = self._headers(method, target, epoch_ms) if signed else {}
+            read_ms = epoch_ms if reads else None
+            return self._send(route, method, target, limit, headers, body, read_ms=read_ms)
 
         return through(self.base_url, self.routes, limit, send)
 
@@ -140,20 +156,27 @@ class CoinSwitchHttp:
         limit: Limit | None,
         headers: Mapping[str, str],
         body: bytes | None,
+        *,
+        read_ms: int | None = None,
     ) -> dict[str, Any]:
+        """Send and understand. `read_ms`: the venue's time from which on a fresh answer must be."""
         with calls.told(self.account, method, target, 1) as told:
             reply = http.call(
                 self.account, method, self.base_url, target, headers=headers, body=body, route=route
             )
             told.status = reply.status
             what = f"{method} {target.partition('?')[0]}"
-            if 200 <= reply.status < 300:
+            succeeded = 200 <= reply.status < 300
+            error = None if succeeded else _error(reply, what)
+            if read_ms is not None and (error is None or isinstance(error, http.TELL_OF_ORDERS)):
+                known_ms = read_ms if self.clock.measured_at is not None else None
+                http.refuse_copy(reply, what, known_ms, self.clock)
+            if error is None:
                 if not isinstance(reply.json, dict):
                     raise OutcomeUnknown(
                         f"{what}: the answer is not a JSON object", status=reply.status, text=_said(reply)
                     )
                 return reply.json
-            error = _error(reply, what)
             if isinstance(error, RateLimited) and limit is not None:
                 self.budget.block(limit, error.retry_after_ms, str(error))
             raise error
@@ -165,8 +188,7 @@ def _error(reply: http.Reply, what: str) -> VenueError:
     said = f"{what}: HTTP {reply.status} {text}".rstrip()
     status = reply.status
     if status in (418, 429):  # 418, a ban, is not in the venue's table; insisting on it is never right
-        header = reply.headers.get("Retry-After", "")
-        wait_ms = max(1000, int(header) * 1000) if header.isdigit() else RETRY_AFTER_MS
+        wait_ms = http.retry_after_ms(reply) or RETRY_AFTER_MS
         return RateLimited(said, retry_after_ms=wait_ms, banned=status == 418, status=status, text=text)
     if status == 403 and reply.json is None:
         # A firewall in front of the venue answers; insisting makes it worse.
@@ -186,5 +208,5 @@ def _error(reply: http.Reply, what: str) -> VenueError:
 
 def _said(reply: http.Reply) -> str:
     if isinstance(reply.json, dict) and "message" in reply.json:
-        return str(reply.json["message"])[:300]
+        return quoted(reply.json["message"])
     return " ".join(reply.text.split())[:300]

@@ -4,11 +4,15 @@ Whatever was certainly never sent is `NotDone`; whatever may have reached the ve
 A requests exception carries the full URL, signature included, so only its type is ever named.
 """
 
+import json
 import logging
+import re
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any
 
@@ -17,7 +21,15 @@ from requests.adapters import HTTPAdapter
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
 
 from panicboard.venues.base import DIRECT, Route
-from panicboard.venues.errors import NotDone, OutcomeUnknown, VenueError
+from panicboard.venues.errors import (
+    EndpointGone,
+    NotDone,
+    OrderNotFound,
+    OutcomeUnknown,
+    UnknownSymbol,
+    VenueError,
+)
+from panicboard.venues.values import whole
 
 logger = logging.getLogger(__name__)
 # Its DEBUG lines carry whole URLs, signature included.
@@ -25,6 +37,21 @@ logging.getLogger("urllib3").setLevel(logging.INFO)
 
 CONNECT_TIMEOUT_S = 3.05
 READ_TIMEOUT_S = 5.0
+#: An answer whose Date is older than its request by more than this was not made for it. A fresh one can seem
+#: older than it is: the header is cut to the second, a venue takes requests that are up to 1 s ahead of its
+#: clock, our reading of that clock is off by half of its round trip, and not every machine behind an address
+#: is in step with the others.
+COPY_SLACK_MS = 5000
+#: Venues ban an address for three days at most; longer silence on the word of one header could never end.
+LONGEST_BAN_MS = 3 * 24 * 3600 * 1000
+#: Refusals that say of something that it is not there: as answers of today only, like a listing.
+TELL_OF_ORDERS = (OrderNotFound, UnknownSymbol, EndpointGone)
+#: Headers in which caches say that they answered for the venue, and how.
+_CACHE_MARKS = {
+    "X-Cache": re.compile("hit", re.IGNORECASE),
+    "CF-Cache-Status": re.compile("hit|stale|updating|revalidated", re.IGNORECASE),
+    "Cache-Status": re.compile(r"\bhit\b", re.IGNORECASE),
+}
 
 
 # One pool of connections for all accounts and threads that go the same way: measured, with TLS, 223 ms warm
@@ -76,6 +103,10 @@ class Clock:
         self.measured_at = time.time()
         return self.offset_ms
 
+    def forget(self) -> None:
+        """Have the venue's clock read anew before the next call that needs it."""
+        self.measured_at = None
+
 
 _clocks: dict[str, Clock] = {}
 _clocks_lock = threading.Lock()
@@ -113,11 +144,8 @@ def call(
             proxies=dict.fromkeys(("http", "https"), route.proxy_url) if route.proxy_url else None,
         )
         status = response.status_code
-        try:
-            parsed = response.json()
-        except requests.exceptions.JSONDecodeError:
-            parsed = None
-        return Reply(status, response.headers, response.text, parsed)
+        response.encoding = "utf-8"  # as JSON is; a header could name an encoding that fails
+        return Reply(status, response.headers, response.text, _parsed(response.text))
     except requests.RequestException as exc:
         status = type(exc).__name__
         error: VenueError = OutcomeUnknown(f"{method} {path}: no answer ({status})")
@@ -130,6 +158,52 @@ def call(
         logger.info("%s %s %s %s %s %.0f ms", account, base_url, method, path, status, took_ms)
 
 
+def _parsed(text: str) -> Any:
+    """A body's JSON; None when it is none, or cannot be read: too deep, or a number of too many digits."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def retry_after_ms(reply: Reply) -> int | None:
+    """How long the venue's header asks for silence: from 1 s to the longest ban; None if it does not."""
+    seconds = whole(reply.headers.get("Retry-After"))
+    return None if seconds is None else min(max(1, seconds) * 1000, LONGEST_BAN_MS)
+
+
+def refuse_copy(reply: Reply, what: str, asked_ms: int | None, clock: Clock) -> None:
+    """Make sure that an answer was made for this request: a cached one proves nothing of the present.
+
+    `asked_ms` is when it was asked by the venue's clock, or None where that clock is not known. Raises
+    OutcomeUnknown. Where only the Date is too old, the clock itself is in doubt, and is read anew.
+    """
+    age_s = whole(reply.headers.get("Age"))
+    if age_s:
+        raise _copy(reply, what, f"{age_s} s old")
+    for name, says_so in _CACHE_MARKS.items():
+        said = reply.headers.get(name, "")
+        if says_so.search(said):
+            raise _copy(reply, what, f"by its {name}: {said[:60]}")
+    made_ms = date_ms(reply)
+    if made_ms is not None and asked_ms is not None and asked_ms - made_ms > COPY_SLACK_MS:
+        clock.forget()
+        raise _copy(reply, what, f"{(asked_ms - made_ms) // 1000} s old by its Date")
+
+
+def _copy(reply: Reply, what: str, how: str) -> OutcomeUnknown:
+    return OutcomeUnknown(f"{what}: the answer is a cached copy, {how}", status=reply.status)
+
+
+def date_ms(reply: Reply) -> int | None:
+    """When the answer was made by its Date header, which is cut to the second; None if that does not tell."""
+    try:
+        made = parsedate_to_datetime(reply.headers["Date"])
+        return int((made if made.tzinfo else made.replace(tzinfo=UTC)).timestamp() * 1000)
+    except (KeyError, TypeError, ValueError, OverflowError, IndexError):
+        return None
+
+
 def _prepared(
     method: str, url: str, headers: Mapping[str, str], body: bytes | None
 ) -> requests.PreparedRequest:
@@ -137,6 +211,7 @@ def _prepared(
     prepared = requests.PreparedRequest()
     prepared.method, prepared.url, prepared.body = method, url, body
     prepared.headers = requests.structures.CaseInsensitiveDict(headers)
+    prepared.headers["Cache-Control"] = "no-cache"  # a copy would tell of another moment
     if body is not None:
         prepared.headers["Content-Length"] = str(len(body))
     prepared.hooks = requests.hooks.default_hooks()

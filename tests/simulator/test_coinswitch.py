@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from panicboard.simulator.api import Call
 from panicboard.simulator.coinswitch import signature_is_valid
+from panicboard.simulator.coinswitch_orders import Moments
 from tests.simulator_process import SimulatorProcess
 
 pytest_plugins = ["tests.simulator_process"]
@@ -418,6 +419,15 @@ def test_open_orders_come_in_pages_newest_first(trader: Trader) -> None:
     assert len(set(moments)) == 120
 
 
+def test_moment_taken_twice_becomes_the_latest_earlier_one_that_is_free() -> None:
+    moments = Moments()
+
+    taken = [moments.take("cs", now_ms) for now_ms in (100, 500, 500, 500, 499, 501, 502, 502)]
+
+    assert taken == [100, 500, 499, 498, 497, 501, 502, 496]
+    assert moments.take("other", 500) == 500
+
+
 def test_next_page_begins_with_the_last_order_of_the_one_before(trader: Trader) -> None:
     trader.simulator.seed("cs", "BTCUSDT", count=3)
     first = trader.data("POST", f"{FUTURES}/orders/open", EXCHANGE | {"limit": 2})
@@ -557,6 +567,17 @@ def test_garbage_is_no_json_although_the_call_was_carried_out(trader: Trader) ->
     with pytest.raises(json.JSONDecodeError):
         json.loads(reply.content.decode("latin-1"))
     trader.wait_for_open(0)
+
+
+def test_listing_by_post_can_be_answered_with_an_older_copy(trader: Trader) -> None:
+    empty = trader.send("POST", f"{FUTURES}/orders/open", EXCHANGE)
+    trader.simulator.seed("cs", "BTCUSDT")
+    trader.simulator.fault("cached", account="cs", count=1)
+
+    copy, fresh = (trader.send("POST", f"{FUTURES}/orders/open", EXCHANGE) for _ in range(2))
+
+    assert (copy.json(), copy.headers["Age"]) == (empty.json(), "30")
+    assert len(fresh.json()["data"]["orders"]) == 1
 
 
 def test_unknown_status_is_shown_as_it_is(trader: Trader) -> None:

@@ -1,11 +1,14 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
 import requests
 
+from panicboard.simulator import copies
+from panicboard.simulator.api import Call, Reply
 from panicboard.simulator.book import Order
 from panicboard.simulator.faults import KINDS, Faults
 from tests.simulator.plain_client import PlainClient, wait_for
@@ -388,6 +391,90 @@ def test_clock_of_a_venue_can_be_skewed(simulator: SimulatorProcess, usdm: Plain
     assert resynced == DONE
 
 
+def test_answers_of_a_skewed_venue_bear_its_own_date(simulator: SimulatorProcess, usdm: PlainClient) -> None:
+    simulator.fault("clock_skew_ms", venue="binance-usdm", ms=-3_600_000)
+    told_ms = usdm.send("GET", "/fapi/v1/time").json()["serverTime"]
+
+    reply = usdm.response("GET", "/fapi/v1/openOrders", timestamp=told_ms)
+
+    stamped_s = parsedate_to_datetime(reply.headers["Date"]).timestamp()
+    assert reply.status_code == 200
+    assert 0 <= stamped_s - told_ms // 1000 < 60
+
+
+@pytest.mark.parametrize(
+    ("tells", "header", "value"),
+    [
+        ({}, "Age", "30"),
+        ({"tells": "age", "seconds": 7}, "Age", "7"),
+        ({"tells": "x_cache"}, "X-Cache", "Hit from cloudfront"),
+        ({"tells": "cf_cache_status"}, "CF-Cache-Status", "HIT"),
+    ],
+)
+def test_listing_can_be_answered_with_an_older_copy(
+    simulator: SimulatorProcess, usdm: PlainClient, tells: dict[str, Any], header: str, value: str
+) -> None:
+    fresh = usdm.response("GET", "/fapi/v1/openOrders")
+    simulator.seed("alpha", "BTCUSDT")
+    simulator.fault("cached", account="alpha", count=1, path="/fapi/v1/openOrders", **tells)
+
+    copy = usdm.response("GET", "/fapi/v1/openOrders", timestamp=time.time_ns() // 1_000_000 - 1)
+
+    assert (fresh.json(), copy.json(), copy.headers[header]) == ([], [], value)
+    assert header not in fresh.headers
+    assert len(usdm.call("GET", "/fapi/v1/openOrders")) == 1
+
+
+def test_copy_can_be_told_by_its_date_alone(simulator: SimulatorProcess, usdm: PlainClient) -> None:
+    usdm.call("GET", "/fapi/v1/openOrders")
+    simulator.fault("cached", account="alpha", tells="date", seconds=120)
+
+    copy = usdm.response("GET", "/fapi/v1/openOrders")
+
+    age_s = time.time() - parsedate_to_datetime(copy.headers["Date"]).timestamp()
+    assert 120 <= age_s < 180
+    assert {"Age", "X-Cache", "CF-Cache-Status"} & set(copy.headers) == set()
+
+
+def test_call_without_an_older_answer_gets_through_and_is_not_counted(
+    simulator: SimulatorProcess, usdm: PlainClient
+) -> None:
+    beta = PlainClient(simulator.url, simulator.create_account("binance-usdm", "beta"))
+    beta.call("GET", "/fapi/v1/openOrders")
+    usdm.call("GET", "/fapi/v1/openOrders", symbol="ETHUSDT")
+    simulator.fault("cached", count=5)
+
+    cancelled = [cancel_all(usdm), cancel_all(usdm)]
+    listed = usdm.response("GET", "/fapi/v1/openOrders")
+
+    assert [reply.json() for reply in cancelled] == [DONE, DONE]
+    assert "Age" not in listed.headers
+    assert [fault["hits"] for fault in simulator.control("GET", "faults")["faults"]] == [0]
+    assert "Age" in usdm.response("GET", "/fapi/v1/openOrders").headers
+
+
+def test_copies_are_forgotten_with_everything(simulator: SimulatorProcess) -> None:
+    for _ in range(2):
+        simulator.reset()
+        usdm = PlainClient(simulator.url, simulator.create_account("binance-usdm", "alpha"))
+        simulator.fault("cached")
+
+        assert "Age" not in usdm.response("GET", "/fapi/v1/openOrders").headers
+
+
+def test_copies_of_the_least_used_calls_are_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copies, "KEPT_BYTES", 25)
+    calls = [Call("GET", f"/{name}", "", b"", {}, "", 0, 0, None) for name in "abc"]
+    kept = copies.Copies()
+    for call in calls[:2]:
+        kept.keep(call, Reply(200, b"0123456789"))
+    assert kept.of(calls[0]) is not None
+
+    kept.keep(calls[2], Reply(200, b"0123456789"))
+
+    assert [kept.of(call) is not None for call in calls] == [True, False, True]
+
+
 def test_revoked_key_is_unknown_until_the_fault_is_removed(
     simulator: SimulatorProcess, usdm: PlainClient
 ) -> None:
@@ -441,6 +528,11 @@ def test_every_kind_of_fault_can_be_made() -> None:
 
     assert made == KINDS
     assert {fault.kind for fault in faults} == KINDS
+
+
+def test_copy_is_told_by_a_header_that_is_known() -> None:
+    with pytest.raises(ValueError, match="tells 'nothing' is not one of age, date, x_cache, cf_cache_status"):
+        Faults().add({"kind": "cached", "tells": "nothing"})
 
 
 def test_call_that_hangs_over_a_reset_never_acts(simulator: SimulatorProcess, usdm: PlainClient) -> None:

@@ -26,7 +26,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from panicboard.venues.base import Credentials, Limit, OrderState
-from panicboard.venues.binance import BinanceHttp, amount, encode, id_list, moment, order_state, signer
+from panicboard.venues.binance import BinanceHttp, encode, id_list, order_state, signer
+from panicboard.venues.binance_replies import rows
 from panicboard.venues.errors import (
     ClockRejected,
     CredentialsRejected,
@@ -415,27 +416,10 @@ def test_a_status_of_either_generation_means_one_state(venue_status, state):
     assert order_state(venue_status) is state
 
 
-@pytest.mark.parametrize("venue_status", ["HALTED", "", None, "new"])
+@pytest.mark.parametrize("venue_status", ["HALTED", "", None, "new", ["NEW"], 5])
 def test_a_status_nobody_knows_is_an_error(venue_status):
     with pytest.raises(OutcomeUnknown):
         order_state(venue_status)
-
-
-def test_amounts_are_read_from_text_and_numbers():
-    read = [amount(value) for value in ("0.40", 3, "-0.5", "", None)]
-
-    assert read == [Decimal("0.40"), Decimal(3), Decimal("-0.5"), Decimal(0), Decimal(0)]
-
-
-def test_an_amount_that_is_no_number_is_unknown():
-    with pytest.raises(OutcomeUnknown):
-        amount("1,5")
-
-
-def test_times_are_aware_and_absent_where_the_venue_sends_none():
-    when = datetime(2020, 1, 17, 15, 59, 16, 75_000, tzinfo=UTC)
-
-    assert [moment(v) for v in (1579276756075, "1579276756075", 0, None, "")] == [when, when] + [None] * 3
 
 
 @pytest.fixture
@@ -483,3 +467,58 @@ def test_a_refused_connection_was_surely_not_executed(binance_key, budget, clock
     assert str(caught.value) == (
         "DELETE /fapi/v1/allOpenOrders: no connection to the venue (ConnectionError)"
     )
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["[" * 100_000, "[" * 990 + "]" * 990, f'[{{"orderId": {"9" * 5000}}}]', '[{"orderId": 1}'],
+    ids=["deep and open", "deep", "digits", "cut"],
+)
+def test_a_body_that_cannot_be_read_is_unknown(venue, venue_http, body):
+    venue_http.get(f"{URL}/fapi/v1/openOrders", body=body)
+
+    with pytest.raises(OutcomeUnknown):
+        rows(venue.signed("GET", "/fapi/v1/openOrders", 1, {}), "openOrders")
+
+
+@pytest.mark.parametrize("said", ["5 s", "\u00b2", "-1", "9" * 5000, "1000001"])
+def test_a_used_weight_that_cannot_be_is_not_told_to_the_budget(venue, venue_http, budget, said):
+    venue_http.get(f"{URL}/fapi/v1/openOrders", json=[], headers={"X-MBX-USED-WEIGHT-1M": said})
+
+    venue.signed("GET", "/fapi/v1/openOrders", 1, {})
+
+    assert budget.observed == []
+
+
+@pytest.mark.parametrize(
+    ("header", "wait_ms"),
+    [("0", 1000), ("\u00b2", 15_000), ("-5", 15_000), ("9" * 40, 15_000), ("99999999", 3 * 24 * 3600 * 1000)],
+)
+def test_no_header_can_keep_us_silent_for_longer_than_the_longest_ban(venue, venue_http, header, wait_ms):
+    venue_http.get(f"{URL}/fapi/v1/openOrders", status=429, json={}, headers={"Retry-After": header})
+
+    with pytest.raises(RateLimited) as caught:
+        venue.signed("GET", "/fapi/v1/openOrders", 1, {})
+
+    assert caught.value.retry_after_ms == wait_ms
+
+
+def test_no_text_can_keep_us_silent_for_longer_than_the_longest_ban(venue, venue_http):
+    text = f"IP banned until {'9' * 40}."
+    venue_http.get(f"{URL}/fapi/v1/openOrders", status=418, json={"code": -1003, "msg": text})
+
+    with pytest.raises(RateLimited) as caught:
+        venue.signed("GET", "/fapi/v1/openOrders", 1, {})
+
+    assert caught.value.retry_after_ms == 3 * 24 * 3600 * 1000
+
+
+@pytest.mark.parametrize("told", [None, True, "soon", 1e400, 5, 10**30, [], {"serverTime": 1}])
+def test_a_time_that_cannot_be_the_venues_is_unknown(venue, venue_http, told):
+    before = clock_of(URL).offset_ms
+    venue_http.get(f"{URL}/fapi/v1/time", json={"serverTime": told})
+
+    with pytest.raises(OutcomeUnknown, match="replied without serverTime"):
+        venue.sync_clock()
+
+    assert clock_of(URL).offset_ms == before

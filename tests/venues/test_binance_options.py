@@ -440,6 +440,16 @@ def test_open_orders_are_listed(binance_options, venue_http, payload, budget, sy
     assert (sent(venue_http), budget.spent) == (params, [("eapi", weight)])
 
 
+def test_orders_of_another_symbol_are_no_answer(binance_options, venue_http, payload):
+    for path in ("openOrders", "historyOrders"):
+        venue_http.get(f"{URL}/eapi/v1/{path}", json=payload("binance_options/open_orders"))
+
+    with pytest.raises(OutcomeUnknown, match=f"asked for orders of ETH-1-C, was told of {SYMBOL}"):
+        binance_options.open_orders(Listing("ordinary", "ETH-1-C", 1))
+    with pytest.raises(OutcomeUnknown, match=f"asked for orders of ETH-1-C, was told of {SYMBOL}"):
+        binance_options.history("ordinary", "ETH-1-C", datetime.now(UTC) - timedelta(hours=1))
+
+
 @pytest.mark.parametrize(
     ("venue_status", "state"),
     [

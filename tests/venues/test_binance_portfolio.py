@@ -545,7 +545,7 @@ def test_cancel_orders_takes_one_order(portfolio):
 # Listings
 
 
-@pytest.mark.parametrize(("symbol", "params", "weight"), [("S", {"symbol": "S"}, 1), (None, {}, 40)])
+@pytest.mark.parametrize(("by_symbol", "weight"), [(True, 1), (False, 40)])
 @pytest.mark.parametrize(
     ("family", "path", "reply", "order"),
     [
@@ -556,13 +556,34 @@ def test_cancel_orders_takes_one_order(portfolio):
     ],
 )
 def test_open_orders_of_a_futures_book(
-    portfolio, venue_http, payload, budget, family, path, reply, order, symbol, params, weight
+    portfolio, venue_http, payload, budget, family, path, reply, order, by_symbol, weight
 ):
     venue_http.get(f"{PAPI}/{path}", json=payload(f"binance_portfolio/{reply}"))
+    symbol = order.symbol if by_symbol else None
 
     assert portfolio.open_orders(Listing(family, symbol, weight)) == [order]
 
-    assert (sent(venue_http), budget.spent) == (params, [("papi", weight)])
+    assert sent(venue_http) == ({"symbol": symbol} if by_symbol else {})
+    assert budget.spent == [("papi", weight)]
+
+
+@pytest.mark.parametrize(
+    ("family", "path", "reply"),
+    [
+        ("um", "um/openOrders", "um_open_orders"),
+        ("cm", "cm/openOrders", "cm_open_orders"),
+        ("um_conditional", "um/algo/openAlgoOrders", "algo_open_orders"),
+        ("cm_conditional", "cm/conditional/openOrders", "cm_conditional_open_orders"),
+        ("margin", "margin/openOrders", "margin_open_orders"),
+    ],
+)
+def test_orders_of_another_symbol_are_no_answer_to_a_listing(
+    portfolio, venue_http, payload, family, path, reply
+):
+    venue_http.get(f"{PAPI}/{path}", json=payload(f"binance_portfolio/{reply}"))
+
+    with pytest.raises(OutcomeUnknown, match="asked for orders of S, was told of "):
+        portfolio.open_orders(Listing(family, "S", 1))
 
 
 def stub_margin(venue_http, payload, *more_orders: dict[str, object]) -> None:
@@ -828,11 +849,37 @@ def test_order_that_no_call_knows_is_not_found(portfolio, venue_http, family, go
         portfolio.order(OrderRef(family, "S", "1"))
 
 
-def test_another_orders_state_is_not_taken_for_the_one_asked_for(portfolio, venue_http, payload):
+@pytest.mark.parametrize(
+    "asked",
+    [
+        OrderRef("um", "BTCUSDT", "1917642"),
+        OrderRef("um", "ETHUSDT", "1917641"),
+        OrderRef("um", "BTCUSDT", "", "theirs"),
+        OrderRef("um", "ETHUSDT", "", "abc"),
+    ],
+    ids=["id", "symbol", "client id", "symbol of client id"],
+)
+def test_another_orders_state_is_not_taken_for_the_one_asked_for(portfolio, venue_http, payload, asked):
     venue_http.get(f"{PAPI}/um/order", json=payload("binance_portfolio/um_order"))
 
-    with pytest.raises(OutcomeUnknown):
-        portfolio.order(OrderRef("um", "BTCUSDT", "1917642"))
+    with pytest.raises(OutcomeUnknown, match=r"^asked for order .* was told of "):
+        portfolio.order(asked)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"orders": []}, "an order list is executing without orders"),
+        ({"symbol": "BNBBTC"}, "asked for orders of BNBBTC, was told of LTCBTC"),
+    ],
+)
+def test_an_order_list_whose_legs_are_not_told_is_unknown(portfolio, venue_http, payload, change, said):
+    venue_http.get(f"{PAPI}/margin/openOrders", json=[])
+    lists = payload("binance_portfolio/margin_open_order_list")
+    venue_http.get(f"{PAPI}/margin/openOrderList", json=[lists[0] | change])
+
+    with pytest.raises(OutcomeUnknown, match=said):
+        portfolio.open_orders(Listing("margin", None, 505))
 
 
 # History
@@ -853,12 +900,13 @@ def test_history_lists_a_symbol_since_a_moment(
     since = datetime.now(UTC) - timedelta(days=1)
     venue_http.get(f"{PAPI}/{path}", json=payload(f"binance_portfolio/{reply}"))
 
-    assert portfolio.history(family, "S", since) == [order]
+    assert portfolio.history(family, order.symbol, since) == [order]
 
     params = sent(venue_http)
     # Up to a second ahead of a clock that may be half a second late.
     assert 500 < int(params.pop("endTime")) - time.time() * 1000 < 1100
-    assert params == {"symbol": "S", "startTime": str(int(since.timestamp() * 1000)), "limit": "1000"}
+    since_ms = str(int(since.timestamp() * 1000))
+    assert params == {"symbol": order.symbol, "startTime": since_ms, "limit": "1000"}
     assert budget.spent == [("papi", weight)]
     assert portfolio.history_weight(family) == weight
 

@@ -401,6 +401,32 @@ def test_conditional_orders_are_listed(binance_usdm, venue_http, payload, budget
     assert (sent(venue_http), budget.spent) == (params, [("fapi", weight)])
 
 
+def ask_for_open(adapter, family, since):
+    return adapter.open_orders(Listing(family, "ETHUSDT", 1))
+
+
+def ask_for_history(adapter, family, since):
+    return adapter.history(family, "ETHUSDT", since)
+
+
+@pytest.mark.parametrize(
+    ("family", "path", "name", "ask"),
+    [
+        ("ordinary", "openOrders", "open_orders", ask_for_open),
+        ("conditional", "openAlgoOrders", "open_algo_orders", ask_for_open),
+        ("ordinary", "allOrders", "all_orders", ask_for_history),
+        ("conditional", "allAlgoOrders", "all_algo_orders", ask_for_history),
+    ],
+)
+def test_orders_of_another_symbol_are_no_answer(binance_usdm, venue_http, payload, family, path, name, ask):
+    venue_http.get(f"{URL}/fapi/v1/{path}", json=payload(f"binance_usdm/{name}"))
+
+    since = datetime.now(UTC) - timedelta(hours=1)
+
+    with pytest.raises(OutcomeUnknown, match="asked for orders of ETHUSDT, was told of "):
+        ask(binance_usdm, family, since)
+
+
 @pytest.mark.parametrize("listing", FULL)
 def test_an_empty_listing_is_empty(binance_usdm, venue_http, listing):
     path = "openAlgoOrders" if listing.family == "conditional" else "openOrders"
@@ -579,20 +605,23 @@ def test_an_order_without_any_id_cannot_be_asked_for(binance_usdm, venue_http):
 
 
 @pytest.mark.parametrize(
-    ("family", "path", "name"),
-    [("ordinary", "allOrders", "all_orders"), ("conditional", "allAlgoOrders", "all_algo_orders")],
+    ("family", "path", "name", "symbol"),
+    [
+        ("ordinary", "allOrders", "all_orders", "BTCUSDT"),
+        ("conditional", "allAlgoOrders", "all_algo_orders", "BNBUSDT"),
+    ],
 )
 def test_history_reads_since_then_in_one_window(
-    binance_usdm, venue_http, payload, budget, family, path, name
+    binance_usdm, venue_http, payload, budget, family, path, name, symbol
 ):
     venue_http.get(f"{URL}/fapi/v1/{path}", json=payload(f"binance_usdm/{name}"))
     since = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=2)
 
-    orders = binance_usdm.history(family, "BTCUSDT", since)
+    orders = binance_usdm.history(family, symbol, since)
 
     params = sent(venue_http)
     assert [order.venue_order_id for order in orders] == ["1917641" if family == "ordinary" else "2146760"]
-    assert (params["symbol"], params["limit"]) == ("BTCUSDT", "1000")
+    assert (params["symbol"], params["limit"]) == (symbol, "1000")
     assert int(params["startTime"]) == int(since.timestamp() * 1000)
     assert int(params["endTime"]) - int(params["startTime"]) < 7_300_000
     assert budget.spent == [("fapi", binance_usdm.history_weight(family))]

@@ -535,14 +535,67 @@ def test_open_orders_walk_pages_and_windows_and_never_double_an_order(coinswitch
     assert budget.spent == [("open", 4), ("open", 1), ("open", 1), ("open", 1)]
 
 
-def test_open_orders_do_not_trust_a_cursor_that_goes_nowhere(coinswitch, venue_http):
+def test_a_full_page_that_comes_again_is_a_part_and_so_unknown(coinswitch, venue_http):
     now_ms = int(time.time() * 1000)
     full = page(*(order_at(now_ms - n) for n in range(50)), cursor=now_ms - 49)
     venue_http.post(OPEN_URL, json=full)
 
+    with pytest.raises(OutcomeUnknown, match="a full page brings nothing new"):
+        coinswitch.open_orders(FULL_LISTING)
+
+    assert len(venue_http.calls) == 2
+
+
+def test_a_short_page_that_comes_again_leads_to_the_window_before(coinswitch, venue_http):
+    now_ms = int(time.time() * 1000)
+    venue_http.post(OPEN_URL, json=page(*(order_at(now_ms - n) for n in range(49)), cursor=now_ms - 48))
+
     orders = coinswitch.open_orders(FULL_LISTING)
 
-    assert (len(orders), len(venue_http.calls)) == (50, 5)
+    assert (len(orders), len(venue_http.calls)) == (49, 5)
+
+
+@pytest.mark.parametrize("cursor", [1, 10**12])
+def test_a_cursor_far_before_the_last_order_of_its_page_leaves_nothing_out(coinswitch, venue_http, cursor):
+    now_ms = int(time.time() * 1000)
+    last_ms = now_ms - 49
+    venue_http.post(OPEN_URL, json=page(*(order_at(now_ms - n) for n in range(50)), cursor=cursor))
+    venue_http.post(OPEN_URL, json=page(order_at(last_ms), order_at(last_ms - 1), cursor=last_ms - 1))
+    venue_http.post(OPEN_URL, json=page())
+
+    orders = coinswitch.open_orders(FULL_LISTING)
+
+    assert [order.venue_order_id for order in orders] == [f"id-{now_ms - n}" for n in range(51)]
+    assert [body.get("to_time") for body in bodies(venue_http)[:3]] == [None, last_ms, last_ms - 1]
+
+
+def test_orders_of_another_symbol_are_no_answer(coinswitch, venue_http, payload):
+    for url in (OPEN_URL, CLOSED_URL):
+        venue_http.post(url, json=payload("coinswitch/open_orders"))
+
+    with pytest.raises(OutcomeUnknown, match="asked for orders of ETHUSDT, was told of BTCUSDT"):
+        coinswitch.open_orders(Listing("ordinary", "ETHUSDT", 5))
+    with pytest.raises(OutcomeUnknown, match="asked for orders of ETHUSDT, was told of BTCUSDT"):
+        coinswitch.history("ordinary", "ETHUSDT", datetime.now(UTC) - timedelta(hours=1))
+
+
+def test_state_of_an_order_of_another_symbol_is_not_taken_for_the_one_asked_for(
+    coinswitch, venue_http, payload
+):
+    venue_http.get(ORDER_URL, json=payload("coinswitch/order"))
+
+    with pytest.raises(OutcomeUnknown, match=f"asked for order {ORDER_ID} of ETHUSDT, was told of one of"):
+        coinswitch.order(replace(REF, symbol="ETHUSDT"))
+
+
+def test_an_order_told_open_and_closed_in_one_history_stays_open(coinswitch, venue_http):
+    now_ms = int(time.time() * 1000)
+    told = [order_at(now_ms, "a") | {"status": status} for status in ("RAISED", "EXECUTED")]
+    venue_http.post(CLOSED_URL, json=page(*told, *reversed(told)))
+
+    orders = coinswitch.history("ordinary", "BTCUSDT", datetime.now(UTC) - timedelta(hours=1))
+
+    assert [(order.venue_order_id, order.state) for order in orders] == [("a", OrderState.OPEN)]
 
 
 @pytest.mark.parametrize("cursor", [0, None, "", "end", -1])
