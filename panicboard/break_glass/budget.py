@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 from panicboard.break_glass.sealed_file import SealedAccount
-from panicboard.budgets import HEADER_DOUBT_S, SLACK_S
+from panicboard.budgets import SLACK_S
+from panicboard.pools import HEADER_DOUBT_S
 from panicboard.venues.base import Limit
 from panicboard.venues.errors import BudgetSpent
 

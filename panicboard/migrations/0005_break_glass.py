@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("panicboard", "0003_latch_watch"),
+        ("panicboard", "0004_limits"),
     ]
 
     operations = [
