@@ -20,25 +20,23 @@ from typing import Any
 
 import aiohttp
 import ccxt
-import requests
-from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from django.utils import timezone
 
-from panicboard import embedded_redis, people, processes, readings
+from panicboard import embedded_redis, processes, readings
 from panicboard import panics as acts
 from panicboard.models import Account, Panic, Reading, Sweep, Venue
 from tests.bench.__main__ import Figure
 from tests.factories import make_account
 from tests.peers.ccxt_client import connect
 from tests.product import Product
+from tests.signed_in import Board
 from tests.simulator_process import SimulatorProcess, start_simulator, stop_simulator
 
 LATENCY_MS = 50
 SIZES = (20, 200)
 ROUNDS = 5
 NO_LIMIT = 100_000_000
-PASSWORD = "bench-bench-bench"
 
 
 @dataclass(frozen=True)
@@ -108,28 +106,6 @@ def run() -> Iterator[Figure]:
         valkey.wait()
 
 
-class Board:
-    """The web process, and a risk manager who is signed in to it."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.session = requests.Session()
-        self.session.trust_env = False
-        self.session.get(f"{url}/login/", timeout=30)
-        self._post("/login/", username="risk.desk1", password=PASSWORD)
-
-    def press(self) -> float:
-        """Press for everything. Returns the time of the press, as this process's clock has it."""
-        pressed_at = time.time()
-        self._post("/panics/", scope="all", held_ms="1000")
-        return pressed_at
-
-    def _post(self, path: str, **fields: str) -> None:
-        fields["csrfmiddlewaretoken"] = self.session.cookies["csrftoken"]
-        reply = self.session.post(f"{self.url}{path}", data=fields, timeout=30, allow_redirects=False)
-        assert reply.status_code in (302, 303), f"{path}: {reply.status_code} {reply.text[:300]}"
-
-
 def _start(product: Product) -> Board:
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
@@ -139,9 +115,7 @@ def _start(product: Product) -> Board:
         worker.wait_for_line(" ready.")
     product.start(processes.keeper())
     web.wait_for_line("Application startup complete")
-    user = User.objects.create_user("risk.desk1", password=PASSWORD)
-    user.groups.add(Group.objects.get(name=people.RISK_MANAGERS))
-    return Board(f"http://127.0.0.1:{port}")
+    return Board.sign_in(f"http://127.0.0.1:{port}")
 
 
 def _figures(venue: SimulatorProcess, board: Board, case: Case, size: int) -> Iterator[Figure]:
@@ -189,7 +163,8 @@ def _seed(venue: SimulatorProcess, case: Case, accounts: list[Account]) -> None:
 def _press(venue: SimulatorProcess, board: Board, case: Case, accounts: list[Account]) -> float:
     """One press until everything is clear. Returns the ms from the press to the last account's cancel."""
     since = _last_seq(venue)
-    pressed_at = board.press()
+    pressed_at = time.time()
+    board.press(scope="all")
     panic = Panic.objects.latest("pk")
     while acts.is_running(panic):
         time.sleep(0.1)
