@@ -1,17 +1,56 @@
 """The Celery app and its queues: panics never queue behind a heartbeat or a read."""
 
+import contextlib
+import logging
 import os
 import sys
+from collections.abc import Iterator
+from typing import Any
 
 from celery import Celery
 from celery.signals import setup_logging, task_received, worker_init
 from celery.worker import WorkController
+from kombu.transport import redis as redis_transport
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "panicboard.settings")
 
 app = Celery("panicboard")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["panicboard"])
+
+logger = logging.getLogger(__name__)
+
+
+class _QoS(redis_transport.QoS):
+    """What a worker has received and not acknowledged, over a connection whose broker may have died.
+
+    Giving these tasks back when the connection closes, and acknowledging one over a channel that is closed
+    by then, ended in errors that Celery does not expect: the worker ended, and with it every sweep it was
+    working on. What is neither given back nor acknowledged comes once more, which does no harm.
+    """
+
+    def restore_unacked_once(self, *args: Any, **kwargs: Any) -> None:
+        with _no_matter("unacknowledged tasks could not be given back"):
+            super().restore_unacked_once(*args, **kwargs)
+
+    def ack(self, delivery_tag: str) -> None:
+        with _no_matter("a task could not be acknowledged"):
+            super().ack(delivery_tag)
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        with _no_matter("a task could not be rejected"):
+            super().reject(delivery_tag, requeue=requeue)
+
+
+@contextlib.contextmanager
+def _no_matter(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as exc:
+        logger.warning("broker: %s (%s)", what, type(exc).__name__)
+
+
+redis_transport.Channel.QoS = _QoS
 
 
 @setup_logging.connect

@@ -30,6 +30,10 @@ logger = logging.getLogger(__name__)
 RENEW_EVERY_S = 0.5
 
 
+class LostLease(Exception):
+    """Another panic, another worker or a release took this sweep: stop without a word."""
+
+
 def process_name(kind: str = "") -> str:
     """This process as leases and beats name it."""
     return f"{kind or 'process'}@{socket.gethostname()[:40]}:{os.getpid()}"
@@ -218,6 +222,13 @@ take_along = _claims.take_along
 
 def _free() -> Q:
     return Q(lease_until=None) | Q(lease_until__lt=timezone.now())
+
+
+def confirm(sweep: Sweep) -> None:
+    """Make sure that a sweep is still ours; inside a transaction it stays so to its end. Raises LostLease."""
+    ours = Sweep.objects.filter(pk=sweep.pk, lease_owner=sweep.lease_owner).exclude(state__in=Sweep.OVER)
+    if not ours.update(lease_until=timezone.now() + timedelta(seconds=settings.SWEEP_LEASE_S)):
+        raise LostLease
 
 
 def give_back(sweep: Sweep) -> None:

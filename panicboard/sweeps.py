@@ -119,7 +119,7 @@ def _held(sweep: Sweep) -> Iterator[None]:
     """Work on a sweep whose lease is ours: give it back, and put on the board what nobody expected."""
     try:
         yield
-    except LostSweep:
+    except (LostSweep, leases.LostLease):
         logger.info("%s: taken over or released", sweep)
     except Exception as exc:
         logger.exception("%s failed", sweep)
@@ -130,12 +130,13 @@ def _held(sweep: Sweep) -> Iterator[None]:
 
 
 def _put_on_the_board(sweep: Sweep, exc: Exception) -> None:
-    """Show an error that nobody expected, and have the sweep tried again."""
-    Sweep.objects.filter(Sweep.WATCHED, pk=sweep.pk).update(
+    """Show an error that nobody expected, and have the sweep tried again; nothing where another took it."""
+    ours = Sweep.objects.filter(pk=sweep.pk, lease_owner=sweep.lease_owner)
+    ours.filter(Sweep.WATCHED).update(
         last_word=f"latched, but panicboard failed to look at it ({type(exc).__name__}); see the log",
         due_at=timezone.now() + timedelta(seconds=2),
     )
-    Sweep.objects.filter(pk=sweep.pk).exclude(state__in=Sweep.OVER).update(
+    ours.exclude(state__in=Sweep.OVER).update(
         state=Sweep.State.FAILED,
         last_word=f"panicboard failed ({type(exc).__name__}); see the log; trying again",
         due_at=timezone.now() + timedelta(seconds=2),

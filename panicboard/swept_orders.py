@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from django.db import transaction
 from django.utils import timezone
 
+from panicboard import leases
 from panicboard.models import Sweep, SweptOrder
 from panicboard.venues.base import Order, OrderRef, OrderState, VenueAdapter
 
@@ -144,14 +146,22 @@ class SweptOrders:
             self.mark(row, outcome, note)
 
     def flush(self) -> None:
-        """Write new and changed rows; most changes touch an outcome only, and cost a third then."""
+        """Write new and changed rows; most changes touch an outcome only, and cost a third then.
+
+        A worker that no longer holds the sweep writes nothing: another may know better by now. Raises
+        LostLease.
+        """
         outcomes = [row for pk, row in self._changed.items() if pk not in self._described]
         described = list(self._described.values())
-        SweptOrder.objects.bulk_create(self._new)
-        SweptOrder.objects.bulk_update(outcomes, _CHANGING, batch_size=500)
-        SweptOrder.objects.bulk_update(
-            described, [*_CHANGING, *_DETAILS, "symbol", "placed_after"], batch_size=200
-        )
+        if not (self._new or outcomes or described):
+            return
+        with transaction.atomic():
+            leases.confirm(self.sweep)
+            SweptOrder.objects.bulk_create(self._new)
+            SweptOrder.objects.bulk_update(outcomes, _CHANGING, batch_size=500)
+            SweptOrder.objects.bulk_update(
+                described, [*_CHANGING, *_DETAILS, "symbol", "placed_after"], batch_size=200
+            )
         self._new, self._changed, self._described = [], {}, {}
 
     def _describe(self, row: SweptOrder) -> None:

@@ -7,7 +7,6 @@ taken away: a sweep that would wait gives itself back, and the test goes on with
 Test modules import names from here too, before pytest could rewrite its asserts: PYTEST_DONT_REWRITE.
 """
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -28,7 +27,7 @@ from panicboard.venues import binance_portfolio, http
 from panicboard.venues.coinswitch import CoinSwitch
 from tests.factories import make_account, seed
 from tests.simulator_process import SimulatorProcess
-from tests.venue_calls import CALLS, CONDITIONAL, Call, family_of
+from tests.venue_calls import CALLS, CONDITIONAL, Call, family_of, is_cancel, is_full_listing
 
 State = Sweep.State
 Outcome = SweptOrder.Outcome
@@ -126,18 +125,6 @@ class Stage:
             assert begun[-1] > cancelled_us, f"{wanted} was listed before the last cancel was answered"
         assert sweep.first_request_at is not None
         assert sweep.first_request_at <= sweep.known_empty_at <= sweep.full_empty_at <= sweep.clear_at
-
-
-def is_cancel(call: dict[str, Any]) -> bool:
-    return call["method"] == "DELETE" or call["path"] == CALLS["coinswitch"].cancel[1]
-
-
-def is_full_listing(call: dict[str, Any], wanted: Call) -> bool:
-    """Whether a request of the log begins a listing of every symbol."""
-    if (call["method"], call["path"]) != wanted:
-        return False
-    asked = json.loads(call["params"]["body"]) if "body" in call["params"] else call["params"]
-    return "symbol" not in asked and "to_time" not in asked
 
 
 def in_thread(act: Callable[[Sweep], Sweep]) -> Callable[[Sweep], Sweep]:

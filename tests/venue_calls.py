@@ -1,5 +1,6 @@
 """The venues' calls by what they are for, and the families in which orders stand: for tests of all venues."""
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,3 +95,22 @@ def family_of(order: dict[str, Any]) -> str:
 def at(call: Call) -> dict[str, str]:
     """Where a fault strikes, as the simulator wants it."""
     return {"method": call[0], "path": call[1]}
+
+
+def is_cancel(call: dict[str, Any]) -> bool:
+    """Whether a request of the simulator's log asks for a cancel, of whatever kind."""
+    return call["method"] == "DELETE" or call["path"] == CALLS["coinswitch"].cancel[1]
+
+
+def is_full_listing(call: dict[str, Any], wanted: Call) -> bool:
+    """Whether a request of the log begins a listing of every symbol."""
+    if (call["method"], call["path"]) != wanted:
+        return False
+    asked = asked_of(call)
+    return "symbol" not in asked and "to_time" not in asked
+
+
+def asked_of(call: dict[str, Any]) -> dict[str, Any]:
+    """What a request of the log asked for, whichever way its parameters travelled."""
+    params: dict[str, Any] = call["params"]
+    return json.loads(params["body"]) if "body" in params else params

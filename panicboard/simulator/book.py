@@ -5,6 +5,7 @@ in Binance's words (NEW, PARTIALLY_FILLED, FILLED, CANCELED, ...); a venue that 
 when it answers.
 """
 
+import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,7 +17,11 @@ FINISHED_KEPT = 200_000  # finished orders that can still be queried; the oldest
 
 @dataclass(slots=True, eq=False)
 class Order:
-    """One order. Amounts are decimal strings, as they travel; `extra` holds what one venue alone knows."""
+    """One order. Amounts are decimal strings, as they travel; `extra` holds what one venue alone knows.
+
+    `created_ms` and `updated_ms` are what the venue says; `opened_us` and `ended_us` are when it really
+    came onto the open book and left it (0: still there), whatever a scene or a skewed clock pretends.
+    """
 
     account: str
     book: str
@@ -36,6 +41,8 @@ class Order:
     is_open: bool = True
     created_ms: int = 0
     updated_ms: int = 0
+    opened_us: int = 0
+    ended_us: int = 0
     extra: dict[str, Any] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, object]:
@@ -58,6 +65,8 @@ class Order:
             "open": self.is_open,
             "created_ms": self.created_ms,
             "updated_ms": self.updated_ms,
+            "opened_us": self.opened_us,
+            "ended_us": self.ended_us,
         }
 
 
@@ -93,6 +102,7 @@ class Books:
         shelf = self.shelf(order.account, order.book)
         if (order.symbol, order.order_id) in shelf.by_id:
             raise ValueError(f"there is an order {order.order_id} on {order.symbol} already")
+        order.opened_us = time.time_ns() // 1000
         shelf.open_orders.setdefault(order.symbol, {})[order.order_id] = order
         shelf.by_id[order.symbol, order.order_id] = order
         shelf.by_client_id[order.symbol, order.client_order_id] = order
@@ -147,6 +157,7 @@ class Books:
         order.is_open = False
         order.status = status
         order.updated_ms = now_ms
+        order.ended_us = time.time_ns() // 1000
         self.finished.append(order)
         if len(self.finished) > FINISHED_KEPT:
             self._forget(self.finished.popleft())

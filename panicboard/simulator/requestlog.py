@@ -10,7 +10,11 @@ KEPT = 500_000
 
 @dataclass(slots=True)
 class Entry:
-    """One request. `status` and `answered_us` are 0 while it is unanswered; a cut line has no status."""
+    """One request. `status` and `answered_us` are 0 while it is unanswered; a cut line has no status.
+
+    `faults` are the rules that struck it, each by id and kind: the status alone does not tell that an
+    answer was spoiled on its way.
+    """
 
     seq: int
     arrived_us: int
@@ -23,6 +27,7 @@ class Entry:
     status: int = 0
     weight: int = 0
     answered_us: int = 0
+    faults: tuple[tuple[int, str], ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """The entry with its parameters parsed, without the signature."""
@@ -37,6 +42,7 @@ class Entry:
             "params": self._params(),
             "status": self.status,
             "weight": self.weight,
+            "faults": [{"id": number, "kind": kind} for number, kind in self.faults],
         }
 
     def _params(self) -> dict[str, object]:

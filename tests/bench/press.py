@@ -24,9 +24,10 @@ from panicboard import panics as acts
 from panicboard import readings
 from panicboard.models import Account, Panic, Reading, Sweep, Venue
 from tests.bench.__main__ import Figure
-from tests.bench.board import Board, running
+from tests.bench.product import running
 from tests.factories import make_account
 from tests.peers.ccxt_client import connect
+from tests.signed_in import Board
 from tests.simulator_process import SimulatorProcess
 
 LATENCY_MS = 50
@@ -132,7 +133,8 @@ def _seed(venue: SimulatorProcess, case: Case, accounts: list[Account]) -> None:
 def _press(venue: SimulatorProcess, board: Board, case: Case, accounts: list[Account]) -> float:
     """One press until everything is clear. Returns the ms from the press to the last account's cancel."""
     since = _last_seq(venue)
-    pressed_at = board.press()
+    pressed_at = time.time()
+    board.press(scope="all")
     panic = Panic.objects.latest("pk")
     while acts.is_running(panic):
         time.sleep(0.1)

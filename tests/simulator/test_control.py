@@ -102,7 +102,9 @@ def test_orders_are_seeded_in_bulk(simulator: SimulatorProcess) -> None:
 
 @pytest.mark.usefixtures("usdm")
 def test_book_is_read_back_in_the_same_words_for_every_venue(simulator: SimulatorProcess) -> None:
-    simulator.seed("alpha", "BTCUSDT", order_id="7", client_order_id="mine", price="50000", created_ms=1000)
+    (seeded,) = simulator.seed(
+        "alpha", "BTCUSDT", order_id="7", client_order_id="mine", price="50000", created_ms=1000
+    )
 
     assert simulator.book("alpha") == [
         {
@@ -123,9 +125,24 @@ def test_book_is_read_back_in_the_same_words_for_every_venue(simulator: Simulato
             "open": True,
             "created_ms": 1000,
             "updated_ms": 1000,
+            "opened_us": seeded["opened_us"],
+            "ended_us": 0,
         }
     ]
     assert simulator.book("beta") == []
+
+
+def test_book_tells_when_an_order_really_came_and_went(
+    simulator: SimulatorProcess, usdm: PlainClient
+) -> None:
+    before_us = time.time_ns() // 1000
+    simulator.seed("alpha", "BTCUSDT", created_ms=1000)
+    cancel_all(usdm)
+
+    (order,) = simulator.book(only_open=False)
+    (call,) = simulator.log("alpha")
+    assert before_us <= order["opened_us"] <= call["arrived_us"]
+    assert call["arrived_us"] <= order["ended_us"] <= call["answered_us"]
 
 
 @pytest.mark.usefixtures("usdm")
@@ -164,6 +181,7 @@ def test_log_keeps_what_was_asked_without_the_signature(
         "params": {"symbol": "BTCUSDT"},
         "status": 200,
         "weight": 1,
+        "faults": [],
     }
     assert (second["path"], second["status"]) == ("/fapi/v1/nothing", 404)
 
@@ -495,6 +513,16 @@ def test_fault_strikes_only_what_it_matches(simulator: SimulatorProcess, usdm: P
     other_path = usdm.response("DELETE", "/fapi/v1/algoOpenOrders", symbol="BTCUSDT").status_code
 
     assert (statuses, other_path) == ([429, 200], 200)
+
+
+def test_log_names_the_faults_that_struck_a_request(simulator: SimulatorProcess, usdm: PlainClient) -> None:
+    garbage = simulator.fault("garbage", account="alpha", count=1)
+
+    cancel_all(usdm)
+    cancel_all(usdm)
+
+    struck = [(entry["status"], entry["faults"]) for entry in simulator.log("alpha")]
+    assert struck == [(200, [{"id": garbage, "kind": "garbage"}]), (200, [])]
 
 
 def test_faults_are_listed_with_their_hits_and_removed_together(

@@ -155,6 +155,43 @@ def test_sweep_that_was_taken_from_a_stalled_worker_is_left_to_the_other(
     stage.assert_proven(after)
 
 
+def test_worker_that_lost_its_sweep_writes_nothing_on_its_orders(stage: Stage, events: Events) -> None:
+    account = stage.account("binance-usdm")
+    stage.seed(account, 3)  # nobody has read the account: both workers see these orders for the first time
+    sweep = stage.press(account)
+    ended: list[Sweep] = []
+
+    def another_worker_comes() -> None:
+        lapsed = timezone.now() - timedelta(seconds=1)
+        Sweep.objects.filter(pk=sweep.pk).update(lease_until=lapsed)
+        ended.append(stage.work_until_over(sweep))
+
+    events.after(CALLS["binance-usdm"].listing, another_worker_comes)
+
+    after = stage.work(sweep)
+
+    assert (after.state, after.last_word) == (State.CLEAR, ended[0].last_word)
+    stage.assert_proven(after)
+
+
+def test_error_of_a_worker_that_lost_its_sweep_is_not_put_on_the_board(stage: Stage, events: Events) -> None:
+    account = stage.account("binance-usdm")
+    stage.seed(account)
+    sweep = stage.press(account)
+
+    def taken_over_and_stumbling() -> None:
+        Sweep.objects.filter(pk=sweep.pk).update(lease_owner="another worker")
+        raise ZeroDivisionError("a bug")
+
+    events.before(CALLS["binance-usdm"].listing, taken_over_and_stumbling)
+
+    with pytest.raises(ZeroDivisionError):
+        stage.work(sweep)
+
+    sweep.refresh_from_db()
+    assert (sweep.state, sweep.lease_owner) == (State.CANCELLING, "another worker")
+
+
 @pytest.mark.parametrize("adapter", VENUES)
 def test_ten_deliveries_of_one_task_are_one_run(stage: Stage, events: Events, adapter: str) -> None:
     account = stage.account(adapter)

@@ -6,37 +6,12 @@ import subprocess
 import time
 from collections.abc import Iterator
 
-import requests
-from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 
-from panicboard import embedded_redis, people, processes
+from panicboard import embedded_redis, processes
 from tests.product import Product
+from tests.signed_in import Board
 from tests.simulator_process import SimulatorProcess, start_simulator, stop_simulator
-
-PASSWORD = "bench-bench-bench"
-
-
-class Board:
-    """The web process, and a risk manager who is signed in to it."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.session = requests.Session()
-        self.session.trust_env = False
-        self.session.get(f"{url}/login/", timeout=30)
-        self._post("/login/", username="risk.desk1", password=PASSWORD)
-
-    def press(self) -> float:
-        """Press for everything. Returns the time of the press, as this process's clock has it."""
-        pressed_at = time.time()
-        self._post("/panics/", scope="all", held_ms="1000")
-        return pressed_at
-
-    def _post(self, path: str, **fields: str) -> None:
-        fields["csrfmiddlewaretoken"] = self.session.cookies["csrftoken"]
-        reply = self.session.post(f"{self.url}{path}", data=fields, timeout=30, allow_redirects=False)
-        assert reply.status_code in (302, 303), f"{path}: {reply.status_code} {reply.text[:300]}"
 
 
 @contextlib.contextmanager
@@ -69,8 +44,4 @@ def _start(product: Product) -> Board:
         worker.wait_for_line(" ready.")
     product.start(processes.keeper())
     web.wait_for_line("Application startup complete")
-    user, _ = User.objects.get_or_create(username="risk.desk1")
-    user.set_password(PASSWORD)
-    user.save()
-    user.groups.add(Group.objects.get(name=people.RISK_MANAGERS))
-    return Board(f"http://127.0.0.1:{port}")
+    return Board.sign_in(f"http://127.0.0.1:{port}")
