@@ -16,9 +16,11 @@ from django.utils import timezone
 from panicboard import readings, turns
 from panicboard.budgets import AccountBudget, Work
 from panicboard.credentials import CredentialsUnusable
+from panicboard.leases import LostLease
 from panicboard.models import Sweep, SweptOrder
-from panicboard.sweeper import STILL_COMING, WATCH_QUIET_S, WATCH_S, LostSweep, Sweeper, seen_lately
+from panicboard.sweeper import WATCH_QUIET_S, WATCH_S, Sweeper
 from panicboard.swept_orders import SweptOrders
+from panicboard.venue_work import STILL_COMING, seen_lately
 from panicboard.venues.base import Order
 from panicboard.venues.errors import BudgetSpent, RateLimited, VenueError
 
@@ -28,7 +30,7 @@ logger = logging.getLogger(__name__)
 def look(sweeper: Sweeper) -> None:
     """List what is known of the clear, latched account; when anything is open, sweep it to a new clear.
 
-    Raises LostSweep when it was released, or a later panic sweeps the account.
+    Raises LostLease when it was released, or a later panic sweeps the account.
     """
     sweep, began_at = sweeper.sweep, timezone.now()
     wait_s, changes = 0.0, dict[str, Any]()
@@ -92,7 +94,7 @@ def _sweep_again(sweeper: Sweeper, found: list[Order], why: str) -> None:
             last_word=why,
         )
     except IntegrityError:
-        raise LostSweep from None  # a later panic sweeps the account by now
+        raise LostLease from None  # a later panic sweeps the account by now
     orders = SweptOrders.load(sweep)
     for order in found:
         orders.see(order, SweptOrder.Outcome.SENT)
@@ -101,9 +103,9 @@ def _sweep_again(sweeper: Sweeper, found: list[Order], why: str) -> None:
 
 
 def _save(sweep: Sweep, **changes: Any) -> None:
-    """Write on the watched sweep, if it is ours and its account latched. Raises LostSweep if not."""
+    """Write on the watched sweep, if it is ours and its account latched. Raises LostLease if not."""
     ours = Sweep.objects.filter(Sweep.WATCHED, pk=sweep.pk, lease_owner=sweep.lease_owner)
     if not ours.update(**changes):
-        raise LostSweep
+        raise LostLease
     for name, value in changes.items():
         setattr(sweep, name, value)

@@ -7,101 +7,62 @@ between leaves the sweep unfinished with its reason and the time of the next try
 next worker finds it.
 """
 
-import contextlib
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from django.utils import timezone
 
 from panicboard import budgets, credentials, readings, swept_orders, turns
 from panicboard.budgets import AccountBudget, Cost, Work
+from panicboard.leases import LostLease
 from panicboard.models import Panic, Reading, Sweep, SweptOrder
 from panicboard.swept_orders import Outcome, SweptOrders
+from panicboard.venue_work import CLOCK_SLACK, STILL_COMING, VenueWork, raise_what_stops, seen_lately
 from panicboard.venues.base import (
     BookSymbol,
-    CancelResult,
     Limit,
-    Listing,
     MassCancel,
     MassCancelReply,
-    Order,
-    VenueAdapter,
 )
-from panicboard.venues.calls import attempt
 from panicboard.venues.errors import (
     BudgetSpent,
-    CredentialsRejected,
-    NotDone,
-    OrderNotFound,
-    OutcomeUnknown,
     RateLimited,
-    UnknownSymbol,
     VenueError,
-    VenueRejected,
 )
 from panicboard.venues.http import clock_of
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
-A = TypeVar("A")
 
 #: Venue calls of all sweeps of this process: those of one account leave side by side. These threads
 #: touch no database.
 CALLS = ThreadPoolExecutor(max_workers=256, thread_name_prefix="venue-call")
 #: Waits shorter than this are slept through with the lease held; longer ones go back to the keeper.
 SHORT_WAIT_S = 1.0
-#: Pauses after a call that surely was not executed.
-REPEAT_AFTER_S = (0.2, 0.4, 0.8)
-#: The pace of rounds while orders are left: at once, then slower.
-ROUND_PACE_S = (0.1, 0.5, 1.0, 2.0)
 #: How soon a latched account is looked at again: while orders keep coming, and when it is quiet.
 WATCH_S, WATCH_QUIET_S = 2.0, 15.0
-#: Orders keep coming while the latest one was seen no longer ago than this.
-STILL_COMING = timedelta(seconds=30)
 #: What the latch sweeps is proven clear again when none has come for so long: a proof takes a full listing,
 #: and a bot that quotes on would use up the limit with proofs that are worth nothing a moment later.
 QUIET_BEFORE_PROOF = timedelta(seconds=10)
 #: An account that was last read longer ago than this may well have orders on symbols that nobody knows of.
 STALE = timedelta(minutes=1)
-#: The slowest pace of tries after failures.
-SLOWEST_TRY_S = 15.0
-#: How far the venue's clock and ours may be apart when orders are looked up by time.
-CLOCK_SLACK = timedelta(seconds=2)
 
 
-class LostSweep(Exception):
-    """Another panic, another worker or a release took this sweep: stop without a word."""
-
-
-def seen_lately(latest: datetime | None, within: timedelta) -> bool:
-    """Whether the latest order placed after the press (None: there is none) was seen this lately."""
-    return latest is not None and timezone.now() - latest < within
-
-
-class Sweeper:
+class Sweeper(VenueWork):
     """One worker's hold on one sweep."""
 
     def __init__(self, sweep: Sweep) -> None:
-        self.sweep = sweep
+        super().__init__(sweep, SweptOrders(sweep), CALLS)
         self.account = sweep.account
-        self.panic = sweep.panic
         self.budget = AccountBudget(self.account, Work.PANIC)
-        self.adapter: VenueAdapter
-        self.orders = SweptOrders(sweep)
         self.sent_at: datetime | None = None
         self.answered_at: datetime | None = None
         #: The first cancels, made ready and paid for; None while they are not.
         self.ready: list[MassCancel] | None = None
         self.flying: list[tuple[MassCancel, Future[MassCancelReply]]] = []
-        #: The rows that the last reading found open.
-        self.listed: list[SweptOrder] = []
-        #: Why cancels of the present round failed.
-        self.refusals: list[VenueError] = []
         self.reading: Reading = getattr(self.account, "reading", None) or readings.ensure(self.account)
         self.known = self._scope_of(readings.known_symbols(self.reading))
 
@@ -120,7 +81,7 @@ class Sweeper:
                 self.prepare_first_cancels()
                 budgets.prepay([self.cost_of(self.ready or [])])
             self.sent_at = timezone.now()
-            self.flying = self._send(self.ready or [])
+            self.flying = self.send(self.ready or [])
             wait([future for _, future in self.flying])
             self.answered_at = timezone.now()
         except Exception:
@@ -133,7 +94,7 @@ class Sweeper:
             try:
                 if self._round():
                     return
-                wait_s, changes = self._left_over()
+                wait_s, changes = self.left_over()
             except BudgetSpent as exc:
                 wait_s = exc.retry_after_ms / 1000
                 changes = self._held_back(exc)
@@ -147,10 +108,10 @@ class Sweeper:
                     }
             except RateLimited as exc:
                 wait_s = exc.retry_after_ms / 1000
-                changes = self._failed(f"the venue refuses every call for {wait_s:.0f} s: {exc}")
+                changes = self.failed(f"the venue refuses every call for {wait_s:.0f} s: {exc}")
             except (credentials.CredentialsUnusable, VenueError) as exc:
-                changes = self._failed(str(exc))
-                wait_s = min(SLOWEST_TRY_S, 0.25 * 2 ** min(10, self.sweep.failures + 1))
+                changes = self.failed(str(exc))
+                wait_s = self.backoff_s()
             self._save(due_at=timezone.now() + timedelta(seconds=wait_s), **changes)
             if wait_s > SHORT_WAIT_S:
                 return
@@ -203,7 +164,7 @@ class Sweeper:
                 self._cancel()
             targets = self._targets()
             if self._still_open(targets or None, quick=bool(targets)):
-                self._resolve_gone()
+                self.resolve_gone()
                 return False
             self._save(
                 known_empty_at=timezone.now(),
@@ -220,7 +181,7 @@ class Sweeper:
                 self._save(known_empty_at=None)
                 return False
             if self._still_open(None if self.sweep.whole_account else self._targets()):
-                self._resolve_gone()
+                self.resolve_gone()
                 return False
             self._save(full_empty_at=timezone.now(), read_back_at=timezone.now(), failures=0)
         lacking = self._trace()
@@ -271,17 +232,17 @@ class Sweeper:
             self._save(first_request_at=sent_at, last_word=f"{len(flying)} mass cancels sent")
         # What was acknowledged and not seen since will be gone: asking for it again would only cost weight.
         stubborn = [row for row in self.orders.unresolved() if chosen or row.outcome != Outcome.ACKED]
-        errors = [error for call, future in flying if (error := self._acknowledge(call, future))]
+        errors = [error for call, future in flying if (error := self.acknowledge(call, future))]
         if chosen or self.sweep.round > 2:
             # Single cancels can have a limit of their own: what it holds back must not keep us from reading.
-            errors += [e for e in self._cancel_one_by_one(stubborn) if not isinstance(e, BudgetSpent)]
+            errors += [e for e in self.cancel_one_by_one(stubborn) if not isinstance(e, BudgetSpent)]
         self.orders.flush()
         if not errors:
             # Whatever holds the reading back now: there is no need to cancel once more before it.
             self._save(to_read=True, acked_at=self.sweep.acked_at or answered_at or timezone.now())
         self.refusals = errors
         self.budget.work = Work.READ_BACK
-        _raise_what_stops(errors)
+        raise_what_stops(errors)
         time.sleep(self.adapter.cancel_settle_ms / 1000)
 
     def _send_mass_cancels(
@@ -289,13 +250,10 @@ class Sweeper:
     ) -> list[tuple[MassCancel, Future[MassCancelReply]]]:
         calls = self._mass_cancels(targets)
         budgets.prepay([self.cost_of(calls)])
-        return self._send(calls)
+        return self.send(calls)
 
     def cost_of(self, calls: Sequence[MassCancel]) -> Cost:
         return Cost(self.budget, self.adapter.cancel_limit(), sum(call.weight for call in calls))
-
-    def _send(self, calls: Sequence[MassCancel]) -> list[tuple[MassCancel, Future[MassCancelReply]]]:
-        return list(zip(calls, _side_by_side(self.adapter.mass_cancel, calls), strict=True))
 
     def _mass_cancels(self, targets: set[BookSymbol]) -> list[MassCancel]:
         if self.panic.scope == Panic.Scope.ORDERS:
@@ -316,80 +274,6 @@ class Sweeper:
                 self.orders.see(order, Outcome.SENT)
         self.orders.flush()
 
-    def _acknowledge(self, call: MassCancel, future: Future[MassCancelReply]) -> VenueError | None:
-        covered = [
-            row
-            for row in self.orders.unresolved()
-            if self.adapter.covers(call, BookSymbol(row.family, row.symbol))
-        ]
-        try:
-            reply = future.result()
-        except OutcomeUnknown as exc:
-            self.orders.mark_all(covered, Outcome.UNKNOWN, f"{_said(exc)}; reading again")
-            return exc
-        except UnknownSymbol:
-            return None  # the full listing will tell; the symbol itself is gone
-        except VenueRejected as exc:
-            self.orders.mark_all(covered, Outcome.REJECTED, _said(exc))
-            return exc
-        except VenueError as exc:
-            self.orders.mark_all(covered, Outcome.SENT, f"{_said(exc)}; not executed, again soon")
-            return exc
-        self.orders.mark_all(covered, Outcome.ACKED, "")
-        for order in reply.orders:
-            self.orders.see(order, Outcome.ACKED)
-        for venue_order_id in reply.requested_ids:
-            self.orders.see_id(call.family, venue_order_id, Outcome.ACKED)
-        return None
-
-    def _cancel_one_by_one(self, stubborn: Iterable[SweptOrder]) -> list[VenueError]:
-        """Cancel these by their ids, as many a call as the venue takes."""
-        groups: dict[tuple[str, str], list[SweptOrder]] = defaultdict(list)
-        for row in stubborn:
-            if row.symbol:
-                groups[row.family, row.symbol].append(row)
-        batches = [
-            (family, symbol, rows[start : start + size])
-            for (family, symbol), rows in groups.items()
-            for size in (self.adapter.family(family).cancel_batch,)
-            for start in range(0, len(rows), size)
-        ]
-        futures = [
-            (
-                rows,
-                CALLS.submit(
-                    _patiently,
-                    self.adapter.cancel_orders,
-                    family,
-                    symbol,
-                    [swept_orders.ref(r) for r in rows],
-                ),
-            )
-            for family, symbol, rows in batches
-        ]
-        return [error for rows, future in futures if (error := self._acknowledge_each(rows, future))]
-
-    def _acknowledge_each(
-        self, rows: list[SweptOrder], future: Future[list[CancelResult]]
-    ) -> VenueError | None:
-        try:
-            results = future.result()
-        except OutcomeUnknown as exc:
-            self.orders.mark_all(rows, Outcome.UNKNOWN, f"{_said(exc)}; reading again")
-            return exc
-        except VenueRejected as exc:
-            self.orders.mark_all(rows, Outcome.REJECTED, _said(exc))
-            return exc
-        except VenueError as exc:
-            self.orders.mark_all(rows, Outcome.SENT, f"{_said(exc)}; not executed, again soon")
-            return exc
-        for row, result in zip(rows, results, strict=True):
-            if result.accepted or result.not_found:  # not on this book: reading tells where it went
-                self.orders.mark(row, Outcome.ACKED, "")
-            else:
-                self.orders.mark(row, Outcome.REJECTED, f"{result.code} {result.text}".strip())
-        return None
-
     # ---- reading back ----
 
     def _still_open(self, symbols: set[BookSymbol] | None, *, quick: bool = False) -> bool:
@@ -408,17 +292,9 @@ class Sweeper:
         if symbols is None and self.sweep.whole_account:
             readings.keep(self.account, found, began_at)
         open_orders = [o for o in found if self._in_scope(o.family, o.symbol, o.venue_order_id)]
-        self.listed = []
         if self.sweep.to_read:
             self._save(to_read=False)
-        for order in open_orders:
-            seen = self.orders.has(order)
-            if order.cancel_pending:
-                outcome, note = Outcome.ACKED, "cancel taken by the venue, not carried out yet"
-            else:
-                outcome, note = (Outcome.STILL_OPEN if seen else Outcome.SENT), ""
-            self.listed.append(self.orders.see(order, outcome, note))
-        self.orders.flush()
+        self.see_open(open_orders)
         if open_orders and (self.sweep.known_empty_at or self.sweep.full_empty_at):
             self._save(known_empty_at=None, full_empty_at=None)
         return bool(open_orders)
@@ -438,90 +314,13 @@ class Sweeper:
         if self.sweep.full_listing_at is not None:
             self._save(full_listing_at=None)
 
-    def list_orders(self, listings: Iterable[Listing]) -> list[Order]:
-        """Read all listings, family after family in the venue's reading order, symbols side by side."""
-        by_family: dict[str, list[Listing]] = defaultdict(list)
-        for listing in listings:
-            by_family[listing.family].append(listing)
-        found: list[Order] = []
-        strange: list[UnknownSymbol] = []
-        for batch in by_family.values():
-            for future in _side_by_side(self.adapter.open_orders, batch):
-                try:
-                    found += future.result()
-                except UnknownSymbol as exc:
-                    strange.append(exc)
-        nothing_read = len(strange) == sum(map(len, by_family.values()))
-        if strange and nothing_read and not self.sweep.whole_account:
-            raise strange[0]  # no book knows the symbol of this sweep: an empty answer would prove nothing
-        return found
-
     def _all_resolved(self) -> bool:
         """Find the outcome of every order that left the lists. False when one turns out to be open."""
-        self._resolve(self.orders.unresolved())
+        self.resolve(self.orders.unresolved())
         left = self.orders.unresolved()
         if left:
             self._save(known_empty_at=None, full_empty_at=None)
         return not left
-
-    def _resolve_gone(self) -> None:
-        """While some orders stay, find the outcome of those that the last reading no longer listed.
-
-        What goes wrong with that is found again, and said, when the lists are empty.
-        """
-        gone = [row for row in self.orders.unresolved() if row not in self.listed]
-        with contextlib.suppress(VenueError):
-            self._resolve(gone)
-
-    def _resolve(self, rows: list[SweptOrder]) -> None:
-        """Ask the venue what became of these orders.
-
-        Prefers a symbol's history where that costs less than asking for its orders one by one.
-        """
-        groups: dict[tuple[str, str], list[SweptOrder]] = defaultdict(list)
-        for row in rows:
-            groups[self._history_of(row.family, row.symbol)].append(row)
-        for (family, symbol), group in groups.items():
-            history_weight = self.adapter.history_weight(family)
-            if (
-                history_weight is None
-                or history_weight > len(group) * self.adapter.family(family).query_weight
-            ):
-                continue
-            since = swept_orders.earliest(group, self.panic.pressed_at - timedelta(days=1))
-            wanted = {row.venue_order_id for row in group}
-            try:
-                history = _patiently(self.adapter.history, family, symbol, since)
-            except (BudgetSpent, UnknownSymbol):
-                continue  # then one by one: a busy account's history can be more than a limit ever allows
-            for order in history:
-                if order.venue_order_id in wanted and not order.state.is_open:
-                    self.orders.settle(order, self.adapter)
-            self.orders.flush()
-        unresolved = self.orders.unresolved()
-        self._ask_one_by_one([row for row in rows if row in unresolved])
-
-    def _history_of(self, family: str, symbol: str) -> tuple[str, str]:
-        """The family and symbol to ask for a history that holds this book symbol."""
-        return family, "" if self.adapter.account_wide_history else symbol
-
-    def _ask_one_by_one(self, rows: list[SweptOrder]) -> None:
-        asked = _side_by_side(self.adapter.order, [swept_orders.ref(row) for row in rows])
-        futures = list(zip(rows, asked, strict=True))
-        errors: list[VenueError] = []
-        for row, future in futures:
-            try:
-                self.orders.settle(future.result(), self.adapter)
-            except (OrderNotFound, UnknownSymbol):
-                self.orders.vanish(row)
-            except (BudgetSpent, RateLimited) as exc:
-                errors.append(exc)
-            except VenueError as exc:
-                self.orders.mark(row, Outcome.UNKNOWN, f"{_said(exc)}; reading again")
-                errors.append(exc)
-        self.orders.flush()
-        if errors:
-            raise errors[0]
 
     def _trace(self) -> str:
         """Look for orders that came and were cancelled since the account was last read: nobody saw them.
@@ -534,7 +333,7 @@ class Sweeper:
             return ""
         since = self.reading.read_at - CLOCK_SLACK
         books = {
-            self._history_of(book.family, book.symbol)
+            self.history_of(book.family, book.symbol)
             for target in self._targets()
             for book in {target, *self.adapter.book_symbols(target.symbol)}
             if self.adapter.history_weight(book.family) is not None
@@ -608,77 +407,14 @@ class Sweeper:
 
     # ---- what is written down ----
 
-    def _left_over(self) -> tuple[float, dict[str, Any]]:
-        """The wait before the next round, and the words for what is still open."""
-        words = [
-            f"{count} {word}"
-            for count, word in (
-                (self.orders.count(Outcome.STILL_OPEN), "still listed"),
-                (self.orders.count(Outcome.SENT), "newly listed"),
-                (self.orders.count(Outcome.ACKED), "acked, not gone yet"),
-                (self.orders.count(Outcome.REJECTED), "cancel refused"),
-                (sum(row.outcome == Outcome.UNKNOWN for row in self.orders.unresolved()), "unread"),
-            )
-            if count
-        ]
-        words = words or ["known symbols are empty, but orders keep coming"]
-        words += [str(error) for error in self.refusals[:1]]
-        pace = ROUND_PACE_S[min(self.sweep.round, len(ROUND_PACE_S)) - 1]
-        return pace, {
-            "state": Sweep.State.NOT_CLEAR,
-            "failures": 0,
-            "last_word": f"{', '.join(words)}; again in {pace:g} s",
-        }
-
-    def _failed(self, why: str) -> dict[str, Any]:
+    def failed(self, why: str) -> dict[str, Any]:
         logger.warning("%s: %s", self.sweep, why)
-        return {"state": Sweep.State.FAILED, "failures": self.sweep.failures + 1, "last_word": why}
+        return super().failed(why)
 
     def _save(self, **changes: Any) -> None:
-        """Write on the sweep, if it is still ours. Raises LostSweep if not."""
+        """Write on the sweep, if it is still ours. Raises LostLease if not."""
         ours = Sweep.objects.filter(pk=self.sweep.pk, lease_owner=self.sweep.lease_owner)
         if not ours.exclude(state__in=Sweep.OVER).update(**changes):
-            raise LostSweep
+            raise LostLease
         for name, value in changes.items():
             setattr(self.sweep, name, value)
-
-
-def _side_by_side(call: Callable[[A], T], each: Sequence[A]) -> list[Future[T]]:
-    """Make the same call for each of these, all at once; the last one on this thread, which has to wait
-    anyway. A panic of many accounts with one call each then needs no second thread for any of them.
-    """
-    futures = [CALLS.submit(_patiently, call, one) for one in each[:-1]]
-    for one in each[-1:]:
-        last: Future[T] = Future()
-        try:
-            last.set_result(_patiently(call, one))
-        except Exception as exc:
-            last.set_exception(exc)
-        futures.append(last)
-    return futures
-
-
-def _patiently(call: Callable[..., T], *args: Any) -> T:
-    """Make a call, and repeat it while it surely was not executed for a passing reason."""
-    for number, pause_s in enumerate(REPEAT_AFTER_S, start=1):
-        try:
-            with attempt(number):
-                return call(*args)
-        except (BudgetSpent, RateLimited):
-            raise
-        except NotDone:
-            time.sleep(pause_s)
-    with attempt(len(REPEAT_AFTER_S) + 1):
-        return call(*args)
-
-
-def _raise_what_stops(errors: list[VenueError]) -> None:
-    """Raise the error that reading back cannot get past: a refused key, or a limit."""
-    for kind in (CredentialsRejected, RateLimited, BudgetSpent):
-        for error in errors:
-            if isinstance(error, kind):
-                raise error
-
-
-def _said(exc: VenueError) -> str:
-    return f"{exc.code} {exc.text}".strip() or str(exc)

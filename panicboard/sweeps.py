@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from panicboard import budgets, latch, leases, rush
 from panicboard.models import Sweep
-from panicboard.sweeper import LostSweep, Sweeper
+from panicboard.sweeper import Sweeper
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +119,7 @@ def _held(sweep: Sweep) -> Iterator[None]:
     """Work on a sweep whose lease is ours: give it back, and put on the board what nobody expected."""
     try:
         yield
-    except (LostSweep, leases.LostLease):
+    except leases.LostLease:
         logger.info("%s: taken over or released", sweep)
     except Exception as exc:
         logger.exception("%s failed", sweep)

@@ -20,7 +20,7 @@ from django.conf import settings
 from django.db import connections
 from django.utils import timezone
 
-from panicboard import credentials, dispatch, panics, pools, readings, rush, sweeper, tasks
+from panicboard import credentials, dispatch, panics, pools, readings, rush, sweeper, tasks, venue_work
 from panicboard.models import Account, AuditEntry, Panic, Reading, Sweep, SweptOrder, VenueCall
 from panicboard.panics import Scope
 from panicboard.venues import binance_portfolio, http
@@ -146,7 +146,7 @@ def stage(
     """An empty simulator and no pauses; afterwards, no secret may have got into a log record or a row."""
     monkeypatch.setattr(sweeper, "SHORT_WAIT_S", 0)
     monkeypatch.setattr(sweeper, "QUIET_BEFORE_PROOF", timedelta(0))
-    monkeypatch.setattr(sweeper, "REPEAT_AFTER_S", (0, 0, 0))
+    monkeypatch.setattr(venue_work, "REPEAT_AFTER_S", (0, 0, 0))
     monkeypatch.setattr(rush, "NO_PROGRESS_S", 0)
     # The test alone delivers tasks: on a busy machine the queue's 300 ms can pass, and a press run by itself.
     for queueing in ("panic", "sweeps"):

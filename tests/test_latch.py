@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.utils import timezone
 
-from panicboard import dispatch, keeper, panics, readings, sweeper, tasks
+from panicboard import dispatch, keeper, panics, readings, sweeper, tasks, venue_work
 from panicboard.budgets import AccountBudget, Work
 from panicboard.models import Account, Panic, Sweep
 from panicboard.panics import Scope
@@ -105,7 +105,7 @@ def test_account_is_looked_at_soon_again_while_orders_keep_coming(stage: Stage) 
     looked = look(sweep)
 
     assert looked.due_at < since + timedelta(seconds=sweeper.WATCH_QUIET_S)
-    sweep.orders.filter(placed_after=True).update(seen_at=since - sweeper.STILL_COMING)
+    sweep.orders.filter(placed_after=True).update(seen_at=since - venue_work.STILL_COMING)
     assert look(sweep).due_at >= since + timedelta(seconds=sweeper.WATCH_QUIET_S)
 
 

@@ -1,0 +1,313 @@
+"""What a sweep does at its venue, whoever keeps its record: cancel, list, and ask what became of orders.
+
+`sweeper.Sweeper` keeps the record in the database and shares the limits with everybody,
+`break_glass.sweep.GlassSweep` has neither. What proves an account clear is theirs to decide; how cancels
+are answered, lists are read and outcomes are found is the same, and stands here.
+"""
+
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from django.utils import timezone
+
+from panicboard import swept_orders
+from panicboard.models import Panic, Sweep, SweptOrder
+from panicboard.swept_orders import Outcome, SweptOrders
+from panicboard.venues.base import (
+    BookSymbol,
+    CancelResult,
+    Listing,
+    MassCancel,
+    MassCancelReply,
+    Order,
+    VenueAdapter,
+)
+from panicboard.venues.calls import attempt
+from panicboard.venues.errors import (
+    BudgetSpent,
+    CredentialsRejected,
+    NotDone,
+    OrderNotFound,
+    OutcomeUnknown,
+    RateLimited,
+    UnknownSymbol,
+    VenueError,
+    VenueRejected,
+)
+
+T = TypeVar("T")
+A = TypeVar("A")
+
+#: Pauses after a call that surely was not executed.
+REPEAT_AFTER_S = (0.2, 0.4, 0.8)
+#: The pace of rounds while orders are left: at once, then slower.
+ROUND_PACE_S = (0.1, 0.5, 1.0, 2.0)
+#: The slowest pace of tries after failures.
+SLOWEST_TRY_S = 15.0
+#: Orders keep coming while the latest one was seen no longer ago than this.
+STILL_COMING = timedelta(seconds=30)
+#: How far the venue's clock and ours may be apart when orders are looked up by time.
+CLOCK_SLACK = timedelta(seconds=2)
+
+
+def seen_lately(latest: datetime | None, within: timedelta) -> bool:
+    """Whether the latest order placed after the press (None: there is none) was seen this lately."""
+    return latest is not None and timezone.now() - latest < within
+
+
+class VenueWork:
+    """The calls of one sweep, and what they make of its orders. `calls`: the threads that they leave on."""
+
+    def __init__(self, sweep: Sweep, orders: SweptOrders, calls: ThreadPoolExecutor) -> None:
+        self.sweep = sweep
+        self.panic: Panic = sweep.panic
+        self.orders = orders
+        self.adapter: VenueAdapter
+        self.calls = calls
+        #: The rows that the last reading found open.
+        self.listed: list[SweptOrder] = []
+        #: Why cancels of the present round failed.
+        self.refusals: list[VenueError] = []
+
+    def pause(self, seconds: float) -> None:
+        """Wait before a call is repeated."""
+        time.sleep(seconds)
+
+    # ---- cancelling ----
+
+    def send(self, calls: Sequence[MassCancel]) -> list[tuple[MassCancel, Future[MassCancelReply]]]:
+        """Send these mass cancels side by side."""
+        return list(zip(calls, self.side_by_side(self.adapter.mass_cancel, calls), strict=True))
+
+    def acknowledge(self, call: MassCancel, future: Future[MassCancelReply]) -> VenueError | None:
+        """Keep what the venue said to a mass cancel. Returns why it failed, None when it was taken."""
+        covered = [
+            row
+            for row in self.orders.unresolved()
+            if self.adapter.covers(call, BookSymbol(row.family, row.symbol))
+        ]
+        if error := self._failure(covered, future):
+            # The symbol itself can be gone: the full listing will tell.
+            return None if isinstance(error, UnknownSymbol) else error
+        reply = future.result()
+        self.orders.mark_all(covered, Outcome.ACKED, "")
+        for order in reply.orders:
+            self.orders.see(order, Outcome.ACKED)
+        for venue_order_id in reply.requested_ids:
+            self.orders.see_id(call.family, venue_order_id, Outcome.ACKED)
+        return None
+
+    def cancel_one_by_one(self, rows: Iterable[SweptOrder]) -> list[VenueError]:
+        """Cancel these by their ids, as many a call as the venue takes. Returns why some were not."""
+        groups: dict[tuple[str, str], list[SweptOrder]] = defaultdict(list)
+        for row in rows:
+            if row.symbol:
+                groups[row.family, row.symbol].append(row)
+        batches = [
+            group[start : start + size]
+            for (family, _), group in groups.items()
+            for size in (self.adapter.family(family).cancel_batch,)
+            for start in range(0, len(group), size)
+        ]
+        futures = self.side_by_side(self._cancel_batch, batches)
+        answers = [self._acknowledge_each(*each) for each in zip(batches, futures, strict=True)]
+        return [error for error in answers if error]
+
+    def _cancel_batch(self, rows: Sequence[SweptOrder]) -> list[CancelResult]:
+        family, symbol = rows[0].family, rows[0].symbol
+        return self.adapter.cancel_orders(family, symbol, [swept_orders.ref(row) for row in rows])
+
+    def _acknowledge_each(
+        self, rows: Sequence[SweptOrder], future: Future[list[CancelResult]]
+    ) -> VenueError | None:
+        if error := self._failure(rows, future):
+            return error
+        for row, result in zip(rows, future.result(), strict=True):
+            if result.accepted or result.not_found:  # not on this book: reading tells where it went
+                self.orders.mark(row, Outcome.ACKED, "")
+            else:
+                self.orders.mark(row, Outcome.REJECTED, f"{result.code} {result.text}".strip())
+        return None
+
+    def _failure(self, rows: Iterable[SweptOrder], future: Future[Any]) -> VenueError | None:
+        """Why a cancel of these orders failed, put on their rows; None when the venue took it."""
+        try:
+            future.result()
+        except OutcomeUnknown as exc:
+            self.orders.mark_all(rows, Outcome.UNKNOWN, f"{_said(exc)}; reading again")
+            return exc
+        except UnknownSymbol as exc:
+            return exc
+        except VenueRejected as exc:
+            self.orders.mark_all(rows, Outcome.REJECTED, _said(exc))
+            return exc
+        except VenueError as exc:
+            self.orders.mark_all(rows, Outcome.SENT, f"{_said(exc)}; not executed, again soon")
+            return exc
+        return None
+
+    # ---- reading back ----
+
+    def list_orders(self, listings: Iterable[Listing]) -> list[Order]:
+        """Read all listings, family after family in the venue's reading order, symbols side by side."""
+        by_family: dict[str, list[Listing]] = defaultdict(list)
+        for listing in listings:
+            by_family[listing.family].append(listing)
+        found: list[Order] = []
+        strange: list[UnknownSymbol] = []
+        for batch in by_family.values():
+            for future in self.side_by_side(self.adapter.open_orders, batch):
+                try:
+                    found += future.result()
+                except UnknownSymbol as exc:
+                    strange.append(exc)
+        nothing_read = len(strange) == sum(map(len, by_family.values()))
+        if strange and nothing_read and not self.sweep.whole_account:
+            raise strange[0]  # no book knows the symbol of this sweep: an empty answer would prove nothing
+        return found
+
+    def see_open(self, orders: Iterable[Order]) -> None:
+        """Take note of what a reading found open."""
+        self.listed = []
+        for order in orders:
+            if order.cancel_pending:
+                outcome, note = Outcome.ACKED, "cancel taken by the venue, not carried out yet"
+            else:
+                outcome, note = (Outcome.STILL_OPEN if self.orders.has(order) else Outcome.SENT), ""
+            self.listed.append(self.orders.see(order, outcome, note))
+        self.orders.flush()
+
+    # ---- what became of orders ----
+
+    def resolve_gone(self) -> None:
+        """While some orders stay, find the outcome of those that the last reading no longer listed.
+
+        What goes wrong with that is found again, and said, when the lists are empty.
+        """
+        with contextlib.suppress(VenueError):
+            self.resolve([row for row in self.orders.unresolved() if row not in self.listed])
+
+    def resolve(self, rows: Sequence[SweptOrder]) -> None:
+        """Ask the venue what became of these orders.
+
+        Prefers a symbol's history where that costs less than asking for its orders one by one.
+        """
+        groups: dict[tuple[str, str], list[SweptOrder]] = defaultdict(list)
+        for row in rows:
+            groups[self.history_of(row.family, row.symbol)].append(row)
+        for (family, symbol), group in groups.items():
+            weight = self.adapter.history_weight(family)
+            if weight is None or weight > len(group) * self.adapter.family(family).query_weight:
+                continue
+            since = swept_orders.earliest(group, self.panic.pressed_at - timedelta(days=1))
+            wanted = {row.venue_order_id for row in group}
+            try:
+                history = self.patiently(self.adapter.history, family, symbol, since)
+            except (BudgetSpent, UnknownSymbol):
+                continue  # then one by one: a busy account's history can be more than a limit ever allows
+            for order in history:
+                if order.venue_order_id in wanted and not order.state.is_open:
+                    self.orders.settle(order, self.adapter)
+            self.orders.flush()
+        unresolved = self.orders.unresolved()
+        self._ask_one_by_one([row for row in rows if row in unresolved])
+
+    def history_of(self, family: str, symbol: str) -> tuple[str, str]:
+        """The family and symbol to ask for a history that holds this book symbol."""
+        return family, "" if self.adapter.account_wide_history else symbol
+
+    def _ask_one_by_one(self, rows: Sequence[SweptOrder]) -> None:
+        asked = self.side_by_side(self.adapter.order, [swept_orders.ref(row) for row in rows])
+        errors: list[VenueError] = []
+        for row, future in zip(rows, asked, strict=True):
+            try:
+                self.orders.settle(future.result(), self.adapter)
+            except (OrderNotFound, UnknownSymbol):
+                self.orders.vanish(row)
+            except (BudgetSpent, RateLimited) as exc:
+                errors += self.not_asked(row, exc)
+            except VenueError as exc:
+                self.orders.mark(row, Outcome.UNKNOWN, f"{_said(exc)}; reading again")
+                errors.append(exc)
+        self.orders.flush()
+        if errors:
+            raise errors[0]
+
+    def not_asked(self, row: SweptOrder, exc: VenueError) -> list[VenueError]:
+        """What to make of an order that a limit did not let us ask for: what the round then ends with."""
+        return [exc]
+
+    # ---- what is said ----
+
+    def left_over(self) -> tuple[float, dict[str, Any]]:
+        """The wait before the next round, and the words for what is still open."""
+        words = [
+            f"{count} {word}"
+            for count, word in (
+                (self.orders.count(Outcome.STILL_OPEN), "still listed"),
+                (self.orders.count(Outcome.SENT), "newly listed"),
+                (self.orders.count(Outcome.ACKED), "acked, not gone yet"),
+                (self.orders.count(Outcome.REJECTED), "cancel refused"),
+                (sum(row.outcome == Outcome.UNKNOWN for row in self.orders.unresolved()), "unread"),
+            )
+            if count
+        ]
+        words = words or ["known symbols are empty, but orders keep coming"]
+        words += [str(error) for error in self.refusals[:1]]
+        pace_s = ROUND_PACE_S[min(self.sweep.round, len(ROUND_PACE_S)) - 1]
+        last_word = f"{', '.join(words)}; again in {pace_s:g} s"
+        return pace_s, {"state": Sweep.State.NOT_CLEAR, "failures": 0, "last_word": last_word}
+
+    def failed(self, why: str) -> dict[str, Any]:
+        """The words for a round that did not come about."""
+        return {"state": Sweep.State.FAILED, "failures": self.sweep.failures + 1, "last_word": why}
+
+    def backoff_s(self) -> float:
+        """The wait before the next try after a failure."""
+        return float(min(SLOWEST_TRY_S, 0.25 * 2 ** min(10, self.sweep.failures + 1)))
+
+    # ---- calls ----
+
+    def side_by_side(self, call: Callable[[A], T], each: Sequence[A]) -> list[Future[T]]:
+        """Make the same call for each of these, all at once; the last one on this thread, which has to wait
+        anyway. A panic of many accounts with one call each then needs no second thread for any of them.
+        """
+        futures = [self.calls.submit(self.patiently, call, one) for one in each[:-1]]
+        for one in each[-1:]:
+            last: Future[T] = Future()
+            try:
+                last.set_result(self.patiently(call, one))
+            except Exception as exc:
+                last.set_exception(exc)
+            futures.append(last)
+        return futures
+
+    def patiently(self, call: Callable[..., T], *args: Any) -> T:
+        """Make a call, and repeat it while it surely was not executed for a passing reason."""
+        for number, pause_s in enumerate(REPEAT_AFTER_S, start=1):
+            try:
+                with attempt(number):
+                    return call(*args)
+            except (BudgetSpent, RateLimited):
+                raise
+            except NotDone:
+                self.pause(pause_s)
+        with attempt(len(REPEAT_AFTER_S) + 1):
+            return call(*args)
+
+
+def raise_what_stops(errors: Sequence[VenueError]) -> None:
+    """Raise the error that reading back cannot get past: a refused key, or a limit."""
+    for kind in (CredentialsRejected, RateLimited, BudgetSpent):
+        for error in errors:
+            if isinstance(error, kind):
+                raise error
+
+
+def _said(exc: VenueError) -> str:
+    return f"{exc.code} {exc.text}".strip() or str(exc)
