@@ -70,6 +70,11 @@ class SweptOrders:
     def count(self, *outcomes: str) -> int:
         return sum(row.outcome in outcomes for row in self._rows.values())
 
+    def by_outcome(self) -> dict[str, int]:
+        """How many orders there are of each outcome."""
+        counted = {outcome: self.count(outcome) for outcome in Outcome}
+        return {str(outcome.label): count for outcome, count in counted.items() if count}
+
     def see(self, order: Order, outcome: str, note: str = "") -> SweptOrder:
         """Take note of an order the venue described; a row is made at the first sight of it."""
         row = self._find(order.family, order.symbol, order.venue_order_id)
