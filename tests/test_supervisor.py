@@ -291,17 +291,20 @@ def test_output_with_logs_shows_only_warnings_and_worse(tmp_path: Path) -> None:
 
 
 def test_output_drops_lines_rather_than_wait_for_a_held_terminal() -> None:
-    released = threading.Event()
+    holding, released = threading.Event(), threading.Event()
 
     class Held(io.StringIO):
         def write(self, text: str) -> int:
+            holding.set()
             released.wait()
             return super().write(text)
 
     stream = Held()
     output = Output(stream)
+    output.say("0")
+    holding.wait(30)
 
-    for number in range(10_010):
+    for number in range(1, 10_010):
         output.say(str(number))
     released.set()
     output.close()
