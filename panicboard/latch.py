@@ -21,8 +21,8 @@ from panicboard.models import Sweep, SweptOrder
 from panicboard.sweeper import WATCH_QUIET_S, WATCH_S, Sweeper
 from panicboard.swept_orders import SweptOrders
 from panicboard.venue_work import STILL_COMING, seen_lately
-from panicboard.venues.base import Order
-from panicboard.venues.errors import BudgetSpent, RateLimited, VenueError
+from panicboard.venues.base import BookSymbol, Order
+from panicboard.venues.errors import BudgetSpent, RateLimited, UnknownSymbol, VenueError
 
 logger = logging.getLogger(__name__)
 
@@ -62,9 +62,16 @@ def _open_orders(sweeper: Sweeper) -> list[Order]:
         raise BudgetSpent(said, retry_after_ms=round(WATCH_S * 1000))
     budget = AccountBudget(sweeper.account, Work.LOOK)
     sweeper.adapter = adapter = budget.open_adapter()
-    listings = adapter.listings(sweeper.known or None, quick=bool(sweeper.known))
-    budget.prepay(adapter.listing_limit(), sum(listing.weight for listing in listings))
-    return sweeper.list_orders(listings)
+
+    def read(symbols: set[BookSymbol] | None) -> list[Order]:
+        listings = adapter.listings(symbols, quick=symbols is not None)
+        budget.prepay(adapter.listing_limit(), sum(listing.weight for listing in listings))
+        return sweeper.list_orders(listings)
+
+    try:
+        return read(sweeper.known or None)
+    except UnknownSymbol:
+        return read(None)  # every known symbol is gone from the venue
 
 
 def _orders_keep_coming(sweep: Sweep) -> bool:

@@ -28,11 +28,7 @@ from panicboard.venues.base import (
     MassCancel,
     MassCancelReply,
 )
-from panicboard.venues.errors import (
-    BudgetSpent,
-    RateLimited,
-    VenueError,
-)
+from panicboard.venues.errors import BudgetSpent, RateLimited, UnknownSymbol, VenueError
 from panicboard.venues.http import clock_of
 
 logger = logging.getLogger(__name__)
@@ -288,7 +284,12 @@ class Sweeper(VenueWork):
             self._take_in_turn(limit, weight)
         self.budget.add_prepaid(limit, weight)
         began_at = timezone.now()
-        found = self.list_orders(listings)
+        try:
+            found = self.list_orders(listings)
+        except UnknownSymbol:
+            if symbols is None or not self.sweep.whole_account:
+                raise
+            return self._still_open(None)  # every known symbol is gone from the venue: look at everything
         if symbols is None and self.sweep.whole_account:
             readings.keep(self.account, found, began_at)
         open_orders = [o for o in found if self._in_scope(o.family, o.symbol, o.venue_order_id)]

@@ -154,7 +154,11 @@ class VenueWork:
     # ---- reading back ----
 
     def list_orders(self, listings: Iterable[Listing]) -> list[Order]:
-        """Read all listings, family after family in the venue's reading order, symbols side by side."""
+        """Read all listings, family after family in the venue's reading order, symbols side by side.
+
+        A symbol that the venue does not know holds no orders. Where it knows none of them, nothing was read
+        that could prove anything: raises UnknownSymbol.
+        """
         by_family: dict[str, list[Listing]] = defaultdict(list)
         for listing in listings:
             by_family[listing.family].append(listing)
@@ -166,9 +170,8 @@ class VenueWork:
                     found += future.result()
                 except UnknownSymbol as exc:
                     strange.append(exc)
-        nothing_read = len(strange) == sum(map(len, by_family.values()))
-        if strange and nothing_read and not self.sweep.whole_account:
-            raise strange[0]  # no book knows the symbol of this sweep: an empty answer would prove nothing
+        if strange and len(strange) == sum(map(len, by_family.values())):
+            raise strange[0]
         return found
 
     def see_open(self, orders: Iterable[Order]) -> None:

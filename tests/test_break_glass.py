@@ -26,8 +26,8 @@ from panicboard.break_glass.press import GlassScope, NotInFile, Press
 from panicboard.break_glass.sealed_file import SealedAccount
 from panicboard.break_glass.shell import opened
 from panicboard.models import Panic
-from panicboard.venues import http
-from panicboard.venues.base import Limit
+from panicboard.venues import http, routes
+from panicboard.venues.base import BookSymbol, Limit, Route
 from panicboard.venues.coinswitch import CLOSED, STATUS, CoinSwitch
 from panicboard.venues.errors import BudgetSpent
 from tests.factories import BOOKS, VENUES
@@ -314,6 +314,36 @@ def test_file_that_knows_no_symbol_is_enough(simulator: SimulatorProcess, tmp_pa
     assert simulator.book() == []
     for account in accounts:
         assert_read_back_twice(simulator, account)
+
+
+@pytest.mark.parametrize("adapter", ["binance-usdm", "binance-options"])
+def test_symbols_that_are_gone_from_the_venue_count_for_no_reading(
+    simulator: SimulatorProcess, adapter: str
+) -> None:
+    gone = {"binance-usdm": "LUNAUSDT", "binance-options": "BTC-200730-9000-C"}[adapter]
+    account = glass_account(simulator, adapter, known=[BookSymbol("ordinary", gone)])
+
+    press = pressed(exported(account))
+
+    assert press.is_clear, press.report()
+    log = simulator.log(account.name)
+    assert 400 in {call["status"] for call in log}
+    for wanted in CALLS[adapter].full:
+        assert len([call for call in log if is_full_listing(call, wanted)]) == 2
+
+
+def test_accounts_go_out_by_their_own_ways(simulator: SimulatorProcess) -> None:
+    routes._blocked_until.clear()
+    gone = Route("proxy", proxy_url="http://desk:hunter2@127.0.0.1:9")
+    account = glass_account(simulator, routes=(gone, Route("second line", source_address="127.0.0.2")))
+    seed(simulator, account, 2)
+
+    press = pressed(exported(account))
+
+    assert press.is_clear, press.report()
+    assert simulator.book() == []
+    assert {call["address"] for call in simulator.log(account.name)} == {"127.0.0.2"}
+    assert "hunter2" not in repr(account)
 
 
 def test_cancel_whose_answer_is_lost_is_resolved_by_reading(

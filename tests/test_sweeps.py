@@ -8,7 +8,7 @@ from django.utils import timezone
 from panicboard.models import Account, Panic, Reading, Sweep
 from tests.factories import BOOKS, VENUES
 from tests.sweep_stage import Events, Outcome, Stage, State, is_cancel
-from tests.venue_calls import CALLS, CONDITIONAL, family_of
+from tests.venue_calls import CALLS, CONDITIONAL, family_of, is_full_listing
 
 pytest_plugins = ["tests.simulator_process", "tests.sweep_stage"]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]
@@ -107,6 +107,24 @@ def test_sweep_follows_the_older_conditional_calls_of_portfolio_margin(stage: St
     assert sweep.state == State.CLEAR
     assert stage.rows(sweep) == stage.truth(account)
     assert stage.simulator.book(account.name) == []
+
+
+@pytest.mark.parametrize(
+    ("adapter", "gone"), [("binance-usdm", "LUNAUSDT"), ("binance-options", "BTC-200730-9000-C")]
+)
+def test_symbols_that_are_gone_from_the_venue_count_for_no_reading(
+    stage: Stage, adapter: str, gone: str
+) -> None:
+    account = stage.account(adapter)
+    stage.read(account)
+    Reading.objects.update(symbols={f"ordinary {gone}": timezone.now().isoformat()})
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    stage.assert_proven(sweep)
+    for wanted in CALLS[adapter].full:
+        listed = [call for call in stage.simulator.log(account.name) if is_full_listing(call, wanted)]
+        assert len(listed) == 3  # the background's, and two in a row of the sweep
 
 
 def test_order_list_is_one_row_a_leg(stage: Stage) -> None:

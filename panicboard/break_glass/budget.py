@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from panicboard.break_glass.sealed_file import SealedAccount
 from panicboard.budgets import SLACK_S
 from panicboard.pools import HEADER_DOUBT_S
+from panicboard.venues import routes
 from panicboard.venues.base import Limit
 from panicboard.venues.errors import BudgetSpent
 
@@ -84,8 +85,8 @@ class GlassBudget:
     def spend(self, limit: Limit, weight: int) -> None:
         """Take `weight` now, prepaid weight first. Raises BudgetSpent with how long until it is there."""
         with self._lock:
-            if self._prepaid[limit.pool] >= weight:
-                self._prepaid[limit.pool] -= weight
+            if self._prepaid[self._pool(limit)] >= weight:
+                self._prepaid[self._pool(limit)] -= weight
                 return
         self._take(limit, weight)
 
@@ -93,7 +94,7 @@ class GlassBudget:
         """Take the weight of several calls at once, all of it or nothing. Raises BudgetSpent."""
         self._take(limit, weight)
         with self._lock:
-            self._prepaid[limit.pool] += weight
+            self._prepaid[self._pool(limit)] += weight
 
     def observe(self, limit: Limit, used: int) -> None:
         self._pools.observe(self._pool(limit), used)
@@ -121,7 +122,9 @@ class GlassBudget:
         return (override or limit.amount) * self._share // 100
 
     def _pool(self, limit: Limit) -> str:
-        scope = self._account.name if limit.per == "key" else "address"
+        scope = f"key {self._account.name}"
+        if limit.per == "address":
+            scope = routes.choose(self._account.base_url, self._account.routes).name
         return f"{urlsplit(self._account.base_url).netloc} {limit.pool} {scope}"
 
 

@@ -11,7 +11,7 @@ from panicboard.break_glass import sealed_file
 from panicboard.break_glass.sealed_file import Contents, SealedAccount
 from panicboard.models import Account, AuditEntry
 from panicboard.venues import open_adapter
-from panicboard.venues.base import Credentials, Unlimited
+from panicboard.venues.base import DIRECT, Credentials, Route, Unlimited
 from panicboard.venues.errors import CredentialsRejected
 
 
@@ -43,7 +43,7 @@ def write(path: Path, passphrase: str, *, exported_by: str, force: bool = False)
 
 def gather(exported_by: str) -> Contents:
     """What a file exported now holds. Raises NothingToExport when that would help nobody."""
-    accounts = Account.objects.select_related("desk", "venue", "reading")
+    accounts = Account.objects.select_related("desk", "venue", "reading", "egress", "second_egress")
     contents = Contents(
         exported_at=timezone.now(),
         exported_by=exported_by,
@@ -58,8 +58,10 @@ def gather(exported_by: str) -> Contents:
 def _sealed(account: Account) -> SealedAccount:
     held: Credentials | None = None
     unusable = ""
+    ways: tuple[Route, ...] = (DIRECT,)
     try:
         held = credentials.unseal(account)
+        ways = credentials.routes_of(account)
         open_adapter(
             account.venue.adapter, account.venue.base_url, held, budget=Unlimited(), account=account.name
         )
@@ -77,4 +79,5 @@ def _sealed(account: Account) -> SealedAccount:
         symbols=tuple(sorted(known, key=lambda one: (one.family, one.symbol))),
         credentials=held,
         unusable=unusable,
+        routes=ways,
     )

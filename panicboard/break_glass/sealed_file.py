@@ -20,7 +20,7 @@ from typing import Any
 from cryptography.fernet import Fernet, InvalidToken
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from panicboard.venues.base import BookSymbol, Credentials
+from panicboard.venues.base import DIRECT, BookSymbol, Credentials, Route
 
 WHAT = "panicboard break-glass file"
 FORMAT = 1
@@ -55,6 +55,7 @@ class SealedAccount:
     symbols: tuple[BookSymbol, ...]
     credentials: Credentials | None
     unusable: str = ""
+    routes: tuple[Route, ...] = (DIRECT,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +190,7 @@ def _account_to_json(account: SealedAccount) -> dict[str, Any]:
         **{name: getattr(account, name) for name in names},
         "symbols": [[known.family, known.symbol] for known in account.symbols],
         "credentials": held and [held.api_key, held.secret, held.key_type],
+        "routes": [[way.name, way.source_address, way.proxy_url] for way in account.routes],
     }
 
 
@@ -208,5 +210,6 @@ def _account_from_json(account: dict[str, Any]) -> SealedAccount:
             **account,
             "symbols": tuple(BookSymbol(family, symbol) for family, symbol in account["symbols"]),
             "credentials": Credentials(*held) if held else None,
+            "routes": tuple(Route(*way) for way in account["routes"]),
         }
     )

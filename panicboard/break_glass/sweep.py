@@ -34,12 +34,7 @@ from panicboard.venues.base import (
     Order,
     VenueAdapter,
 )
-from panicboard.venues.errors import (
-    BudgetSpent,
-    CredentialsRejected,
-    RateLimited,
-    VenueError,
-)
+from panicboard.venues.errors import BudgetSpent, CredentialsRejected, RateLimited, UnknownSymbol, VenueError
 from panicboard.venues.http import clock_of
 
 logger = logging.getLogger(__name__)
@@ -223,6 +218,7 @@ class GlassSweep(VenueWork):
             self.account.credentials or Credentials("", ""),
             budget=budget,
             account=self.account.name,
+            routes=self.account.routes,
         )
 
     # ---- cancelling ----
@@ -267,7 +263,12 @@ class GlassSweep(VenueWork):
             raise Stopped
         listings = self._listings(symbols)
         self._budget.prepay(self.adapter.listing_limit(), sum(listing.weight for listing in listings))
-        found = self.list_orders(listings)
+        try:
+            found = self.list_orders(listings)
+        except UnknownSymbol:
+            if symbols is None:
+                raise
+            return self._still_open(None)  # every symbol of an old file is gone: that reading proves nothing
         self.sweep.to_read = False
         self._saw_all = self._saw_all or symbols is None
         self.see_open(found)
