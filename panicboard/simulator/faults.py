@@ -36,7 +36,7 @@ CALL_KINDS = frozenset(
 BOOK_KINDS = frozenset({"refuse_cancel", "fill_during", "unknown_status"})
 KINDS = CALL_KINDS | BOOK_KINDS | {"requote"}
 
-#: The options each kind takes beside account, venue, method, path and count.
+#: The options each kind takes beside account, venue, method, path, skip (call faults only) and count.
 OPTIONS: dict[str, frozenset[str]] = {
     "hang": frozenset({"seconds", "done"}),
     "408": frozenset({"done"}),
@@ -55,7 +55,10 @@ OPTIONS: dict[str, frozenset[str]] = {
 
 @dataclass(slots=True, eq=False)
 class Fault:
-    """One rule. None matches everything; `path` may hold `*`; `left` None lasts until it is removed."""
+    """One rule. None matches everything; `path` may hold `*`; `left` None lasts until it is removed.
+
+    The first `skip` calls that it matches go by untouched.
+    """
 
     id: int
     kind: str
@@ -65,6 +68,7 @@ class Fault:
     path: str | None
     left: int | None
     options: dict[str, Any]
+    skip: int = 0
     hits: int = 0
     _path_pattern: re.Pattern[str] | None = field(default=None, repr=False)
 
@@ -96,6 +100,7 @@ class Fault:
             "venue": self.venue,
             "method": self.method,
             "path": self.path,
+            "skip": self.skip,
             "left": self.left,
             "hits": self.hits,
             **self.options,
@@ -122,10 +127,11 @@ class Faults:
             raise ValueError(f"kind {kind!r} is not one of {', '.join(sorted(KINDS))}")
         who = {name: given.pop(name, None) for name in ("account", "venue", "method", "path")}
         count = given.pop("count", None)
+        skip = given.pop("skip", 0) if kind in CALL_KINDS else 0
         unknown = given.keys() - OPTIONS.get(kind, frozenset())
         if unknown:
             raise ValueError(f"{kind} takes no {', '.join(sorted(unknown))}")
-        fault = Fault(next(self._ids), kind, **who, left=count, options=given)
+        fault = Fault(next(self._ids), kind, **who, left=count, options=given, skip=skip)
         self._list_of(fault).append(fault)
         return fault
 
@@ -145,9 +151,13 @@ class Faults:
 
     def of_call(self, account: str, venue: str, method: str, path: str) -> list[Fault]:
         """The call faults that strike this request, each counted as used once."""
-        hit = [f for f in self.on_calls if f.matches_call(account, venue, method, path)]
-        for fault in hit:
-            self.use(fault)
+        hit = []
+        for fault in [f for f in self.on_calls if f.matches_call(account, venue, method, path)]:
+            if fault.skip:
+                fault.skip -= 1
+            else:
+                self.use(fault)
+                hit.append(fault)
         return hit
 
     def of_cancel(self, order: Order) -> Fault | None:

@@ -10,7 +10,10 @@ KEPT = 500_000
 
 @dataclass(slots=True)
 class Entry:
-    """One request. `status` and `answered_us` are 0 while it is unanswered; a cut line has no status."""
+    """One request. `status` and `answered_us` are 0 while it is unanswered; a cut line has no status.
+
+    `faults` names the kinds of fault that struck it, in the order in which they were made.
+    """
 
     seq: int
     arrived_us: int
@@ -23,6 +26,7 @@ class Entry:
     status: int = 0
     weight: int = 0
     answered_us: int = 0
+    faults: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, object]:
         """The entry with its parameters parsed, without the signature."""
@@ -37,6 +41,7 @@ class Entry:
             "params": self._params(),
             "status": self.status,
             "weight": self.weight,
+            "faults": list(self.faults),
         }
 
     def _params(self) -> dict[str, object]:

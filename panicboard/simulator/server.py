@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from email.utils import formatdate
 
 from aiohttp import StreamReader, web
 from aiohttp.abc import AbstractStreamWriter
@@ -14,6 +15,7 @@ from panicboard.simulator.faults import Fault
 from panicboard.simulator.markets import CoinMarginedMarkets, SpotMarkets
 from panicboard.simulator.options import OptionsApi
 from panicboard.simulator.portfolio import PortfolioApi
+from panicboard.simulator.requestlog import Entry
 from panicboard.simulator.usdm import UsdmApi
 from panicboard.simulator.world import World
 
@@ -98,7 +100,7 @@ class Simulator:
         pause_s = latency.draw_s() / 2 if latency else 0
         if pause_s:  # half of it on the way there, half on the way back, as on a real line
             await asyncio.sleep(pause_s)
-        reply = await self._answer(api, call, era)
+        reply = await self._answer(api, call, entry, era)
         if pause_s:
             await asyncio.sleep(pause_s)
         entry.weight = call.weight
@@ -114,12 +116,13 @@ class Simulator:
             status=reply.status, body=reply.body, headers=reply.headers, content_type=reply.content_type
         )
 
-    async def _answer(self, api: Api, call: Call, era: int) -> Reply | None:
+    async def _answer(self, api: Api, call: Call, entry: Entry, era: int) -> Reply | None:
         """The reply, or None when the line is to be cut."""
         faults: list[Fault] = []
         if self.world.faults.on_calls:
             account = call.account.name if call.account else ""
             faults = self.world.faults.of_call(account, api.venue, call.method, call.path)
+            entry.faults = tuple(fault.kind for fault in faults)
         reply = await self._before(api, call, faults) if faults else None
         if reply is not None:
             return reply if reply.status else None
@@ -174,6 +177,8 @@ class Simulator:
                 return Reply(200, GARBAGE, reply.headers)
             if kind == "truncated":
                 reply.cut = True
+            elif kind == "clock_skew_ms":
+                reply.headers["Date"] = formatdate(call.now_ms / 1000, usegmt=True)
             elif kind == "hang" and fault.options.get("done") == "first":
                 await asyncio.sleep(float(fault.options.get("seconds", 30)))
         return reply

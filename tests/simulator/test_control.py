@@ -1,6 +1,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -161,6 +162,7 @@ def test_log_keeps_what_was_asked_without_the_signature(
         "params": {"symbol": "BTCUSDT"},
         "status": 200,
         "weight": 1,
+        "faults": [],
     }
     assert (second["path"], second["status"]) == ("/fapi/v1/nothing", 404)
 
@@ -388,6 +390,15 @@ def test_clock_of_a_venue_can_be_skewed(simulator: SimulatorProcess, usdm: Plain
     assert resynced == DONE
 
 
+def test_skewed_clock_is_told_by_the_date_too(simulator: SimulatorProcess) -> None:
+    simulator.fault("clock_skew_ms", venue="binance-portfolio", ms=-3_600_000)
+
+    reply = requests.get(f"{simulator.url}/papi/v1/ping", timeout=10)
+
+    told = parsedate_to_datetime(reply.headers["Date"]).timestamp()
+    assert 3590 < time.time() - told < 3700
+
+
 def test_revoked_key_is_unknown_until_the_fault_is_removed(
     simulator: SimulatorProcess, usdm: PlainClient
 ) -> None:
@@ -410,6 +421,28 @@ def test_fault_strikes_only_what_it_matches(simulator: SimulatorProcess, usdm: P
     assert (statuses, other_path) == ([429, 200], 200)
 
 
+def test_fault_lets_the_first_calls_go_by(simulator: SimulatorProcess, usdm: PlainClient) -> None:
+    simulator.fault("429", account="alpha", method="DELETE", skip=2, count=1)
+
+    statuses = [cancel_all(usdm).status_code for _ in range(4)]
+
+    assert statuses == [200, 200, 429, 200]
+
+
+def test_log_names_the_faults_that_struck_a_call(simulator: SimulatorProcess, usdm: PlainClient) -> None:
+    simulator.fault("clock_skew_ms", account="alpha", count=1)
+    simulator.fault("garbage", account="alpha", count=1)
+    cancel_all(usdm)
+    simulator.fault("cut_before", account="alpha", skip=1, count=1)
+    cancel_all(usdm)
+    with pytest.raises(requests.ConnectionError):
+        cancel_all(usdm)
+
+    told = [entry["faults"] for entry in simulator.log()]
+
+    assert told == [["clock_skew_ms", "garbage"], [], ["cut_before"]]
+
+
 def test_faults_are_listed_with_their_hits_and_removed_together(
     simulator: SimulatorProcess, usdm: PlainClient
 ) -> None:
@@ -427,6 +460,7 @@ def test_faults_are_listed_with_their_hits_and_removed_together(
             "venue": None,
             "method": None,
             "path": None,
+            "skip": 0,
             "left": 2,
             "hits": 1,
         }
