@@ -227,6 +227,24 @@ def test_chosen_order_that_the_venue_does_not_know_leaves_the_others_alone(
     assert ids(stage.simulator.book(account.name)) == ids(left)
 
 
+@pytest.mark.parametrize(("adapter", "fault"), cells(UNKNOWN_ORDER))
+def test_order_that_the_venue_learns_of_later_is_swept_like_any_other(
+    scene: Scene, events: Events, adapter: str, fault: str
+) -> None:
+    account = empty_account(scene, adapter)
+    nobodys = know_of_nobodys(account)
+    # The venue was asked for it, knew nothing, and takes it the moment after.
+    events.after(CALLS[adapter].query, lambda: scene.stage.seed(account, order_id=nobodys[2]))
+    sweep = press(scene)
+
+    found = scene.deliver(sweep)
+    sweep = end(scene, found)
+
+    assert events.left == 0
+    assert (found.state, found.clear_at) == (State.NOT_CLEAR, None)
+    assert [(row.outcome, row.vanished) for row in sweep.orders.all()] == [(Outcome.CANCELLED, False)]
+
+
 # Fills.
 
 
