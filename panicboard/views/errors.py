@@ -20,5 +20,6 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Something broke. This page reads nothing from the database, and still carries the stop."""
-    context = {"csrf_token": get_token(request)}
+    pressed = request.method == "POST" and request.path == reverse("panics")
+    context = {"csrf_token": get_token(request), "pressed": pressed}
     return HttpResponse(render_to_string("500.html", context), status=500)

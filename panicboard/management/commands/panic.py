@@ -48,6 +48,8 @@ class Command(BaseCommand):
             )
         except panics.NothingToSweep as exc:
             raise CommandError(str(exc), returncode=2) from None
+        except panics.NotWritten as exc:
+            raise CommandError(str(exc), returncode=3) from None
         panic = pressed.panic
         if not options["json"]:
             joined = "joined the running" if pressed.joined else "started"
