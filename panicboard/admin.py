@@ -229,7 +229,7 @@ class AccountAdmin(admin.ModelAdmin):
                 via=Panic.Via.ADMIN,
                 reason=request.POST.get("reason", ""),
             )
-        except panics.NothingToSweep as exc:
+        except (panics.NothingToSweep, panics.NotWritten) as exc:
             self.message_user(request, str(exc), messages.ERROR)
             return
         said = "joined the running" if pressed.joined else "started"

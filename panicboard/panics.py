@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import IntegrityError, transaction
+from django.db import Error, IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
@@ -27,6 +27,19 @@ SHORTEST_REASON = 10
 
 class NothingToSweep(ValueError):
     """The scope holds no account that can be swept. The text names what is wrong and what to do."""
+
+
+class NotWritten(RuntimeError):
+    """The database does not take the press (`why`), so nothing was sent. The text says what to do."""
+
+    def __init__(self, exc: Error) -> None:
+        super().__init__(
+            f"NOT SENT - the database does not take this press ({type(exc).__name__}), and what is not "
+            "written down is not sent: nothing was cancelled by it. Press again; a second press joins the "
+            "first. While that does not help, from a shell: manage.py panic --break-glass FILE. Then see the "
+            "log: is the disk full, is the database away?"
+        )
+        self.why = exc
 
 
 @dataclass(frozen=True)
@@ -85,8 +98,35 @@ def start(
 ) -> Pressed:
     """Start a panic over the scope, or join the one that is sweeping all of it already.
 
-    The sweeps are queued after the commit. Raises NothingToSweep when the scope holds no enabled account.
+    The sweeps are queued after the commit. Raises NothingToSweep when the scope holds no enabled account,
+    NotWritten when the database does not take the press.
     """
+    try:
+        panic, sweeps = _write_down(scope, pressed_by, pressed_by_name, via, reason, held_ms)
+    except Error as exc:
+        logger.exception("a press by %s is not written down, so it is not sent", pressed_by_name)
+        raise NotWritten(exc) from exc
+    if not sweeps:
+        return Pressed(panic, joined=True)
+    if not dispatch.panic([sweep.pk for sweep in sweeps]):
+        panic.direct_path = True
+        try:
+            panic.save(update_fields=["direct_path"])
+        except Error as exc:  # it is on its way: only this remark is lost
+            logger.warning("%s: the direct path is not written down (%s)", panic, type(exc).__name__)
+    logger.warning("panic %s: %s, pressed by %s", panic.pk, panic.scope_label, pressed_by_name)
+    return Pressed(panic, joined=False)
+
+
+def _write_down(
+    scope: Scope,
+    pressed_by: User | None,
+    pressed_by_name: str,
+    via: Panic.Via,
+    reason: str,
+    held_ms: int | None,
+) -> tuple[Panic, list[Sweep]]:
+    """Write a press down. Returns its panic and the sweeps to be queued: none for a panic that it joined."""
     accounts = list(scope.accounts())
     enabled = [account for account in accounts if account.enabled]
     if not enabled:
@@ -97,7 +137,7 @@ def start(
                 running = _running_over(scope, enabled)
                 if running is not None:
                     _record(AuditEntry.Action.JOINED, running, pressed_by, pressed_by_name, reason)
-                    return Pressed(running, joined=True)
+                    return running, []
                 panic = scope._panic()
                 panic.pressed_at = timezone.now()
                 panic.pressed_by, panic.pressed_by_name = pressed_by, pressed_by_name
@@ -111,11 +151,7 @@ def start(
                 raise
             continue
         break
-    if not dispatch.panic([sweep.pk for sweep in sweeps]):
-        Panic.objects.filter(pk=panic.pk).update(direct_path=True)
-        panic.direct_path = True
-    logger.warning("panic %s: %s, pressed by %s", panic.pk, panic.scope_label, pressed_by_name)
-    return Pressed(panic, joined=False)
+    return panic, sweeps
 
 
 def sweep_now(panic: Panic) -> int:

@@ -76,7 +76,10 @@ class SweptOrders:
         return {str(outcome.label): count for outcome, count in counted.items() if count}
 
     def see(self, order: Order, outcome: str, note: str = "") -> SweptOrder:
-        """Take note of an order the venue described; a row is made at the first sight of it."""
+        """Take note of an order the venue described; a row is made at the first sight of it.
+
+        One that the venue did not know a moment ago has not vanished: it may still be on its way to a book.
+        """
         row = self._find(order.family, order.symbol, order.venue_order_id)
         if row is None:
             row = self._add(order.family, order.symbol, order.venue_order_id)
@@ -94,6 +97,7 @@ class SweptOrders:
         if row.placed_at and row.placed_at > pressed_at and not row.placed_after:
             row.placed_after = True
             self._describe(row)
+        row.vanished = False
         self.mark(row, outcome, note or ("placed after the press" if row.placed_after else ""))
         return row
 
@@ -104,6 +108,7 @@ class SweptOrders:
             row = self._add(family, symbol, venue_order_id)
         elif symbol:
             return  # followed already, from a better description
+        row.vanished = False
         self.mark(row, outcome)
 
     def settle(self, order: Order, adapter: VenueAdapter) -> None:

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -89,6 +89,20 @@ def broker(valkey: Path) -> Path:
     with redis.Redis(unix_socket_path=str(valkey)) as client:
         client.flushall()
     return valkey
+
+
+@pytest.fixture
+def read_only(transactional_db: None) -> Iterator[Callable[[], None]]:
+    """Call it, and the database of this thread takes nothing any more, until the test ends."""
+    from django.db import connection
+
+    def change_nothing_more() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA query_only = ON")
+
+    yield change_nothing_more
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA query_only = OFF")
 
 
 @pytest.fixture

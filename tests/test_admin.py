@@ -1,5 +1,6 @@
 """The admin: secrets go in and never come out, history is only read, buttons call the acts."""
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -313,6 +314,17 @@ def test_press_joins_what_runs_and_names_what_is_disabled(client: Client) -> Non
         f'one: joined the running <a href="/panics/{panic.pk}/">panic {panic.pk}</a>',
         "account two: disabled, so nothing was cancelled (two). Enable it in the admin.",
     ]
+
+
+def test_press_that_the_database_does_not_take_is_said(client: Client, read_only: Callable[[], None]) -> None:
+    one = make_account("one")
+    read_only()
+
+    reply = press(client, one)
+
+    (words,) = said(reply)
+    assert words.startswith("NOT SENT - the database does not take this press (OperationalError)")
+    assert not Panic.objects.exists()
 
 
 def test_press_needs_its_permission() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Callable
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -231,6 +232,22 @@ def test_disabled_account_is_refused_with_what_to_do(simulator: SimulatorProcess
         2,
         "account alpha: disabled, so nothing was cancelled (alpha). Enable it in the admin.",
     )
+
+
+def test_press_that_the_database_does_not_take_ends_with_3_and_says_so(
+    simulator: SimulatorProcess, read_only: Callable[[], None]
+) -> None:
+    make_account(simulator)
+    read_only()
+
+    status, words = refused("panic", "--all")
+
+    assert status == 3
+    assert words == (
+        "the database does not answer (OperationalError): NOTHING WAS SENT. "
+        "Break the glass: manage.py panic --break-glass FILE --all"
+    )
+    assert not Panic.objects.exists()
 
 
 @pytest.mark.parametrize("scope", [("--all",), ("--desk", "delta")])

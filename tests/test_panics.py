@@ -1,11 +1,15 @@
 """Presses, joins, take-overs, releases: what is on disk after each, before any worker moved."""
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
 import pytest
+import redis
 from django.contrib.auth.models import User
 
-from panicboard import panics
+from panicboard import dispatch, panics
 from panicboard.models import Account, AuditEntry, Panic, Sweep
-from panicboard.panics import NothingToSweep, Scope
+from panicboard.panics import NothingToSweep, NotWritten, Scope
 from tests.factories import make_desk, make_venue
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]
@@ -128,6 +132,43 @@ def test_press_of_a_disabled_account_says_what_to_do() -> None:
     assert str(caught.value) == (
         "account one: disabled, so nothing was cancelled (one). Enable it in the admin."
     )
+
+
+def test_press_that_cannot_be_written_down_is_not_sent_and_says_so(
+    read_only: Callable[[], None], broker: Path
+) -> None:
+    account("one")
+    read_only()
+
+    with pytest.raises(NotWritten) as caught:
+        press(everything())
+
+    assert str(caught.value).startswith(
+        "NOT SENT - the database does not take this press (OperationalError), and what is not written down "
+        "is not sent: nothing was cancelled by it. Press again; a second press joins the first."
+    )
+    assert not Panic.objects.exists()
+    with redis.Redis(unix_socket_path=str(broker)) as client:
+        assert client.llen("panic") == 0
+
+
+def test_press_on_its_way_is_no_failure_when_its_direct_path_cannot_be_noted(
+    read_only: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account("one")
+    sent: list[int] = []
+
+    def the_queue_is_away_and_then_the_database(sweep_ids: Sequence[int]) -> bool:
+        sent.extend(sweep_ids)
+        read_only()
+        return False
+
+    monkeypatch.setattr(dispatch, "panic", the_queue_is_away_and_then_the_database)
+
+    pressed = press(everything())
+
+    assert (pressed.joined, pressed.panic.direct_path) == (False, True)
+    assert sent == list(pressed.panic.sweeps.values_list("pk", flat=True))
 
 
 def test_press_without_accounts_says_what_to_do() -> None:

@@ -1,4 +1,4 @@
-"""What a sweep does with an account as it finds it: every family, every scope, and events in its midst."""
+"""What a sweep does with an account as it finds it: every family, every scope."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from panicboard.models import Account, Panic, Reading, Sweep
 from tests.factories import BOOKS, VENUES
-from tests.sweep_stage import Events, Outcome, Stage, State, is_cancel
+from tests.sweep_stage import Outcome, Stage, State, is_cancel
 from tests.venue_calls import CALLS, CONDITIONAL, family_of, is_full_listing
 
 pytest_plugins = ["tests.simulator_process", "tests.sweep_stage"]
@@ -263,15 +263,12 @@ def test_sweep_of_a_symbol_that_the_venue_does_not_know_is_never_clear(stage: St
     assert words in sweep.last_word
 
 
-@pytest.mark.parametrize("known", [{}, {"symbol": "BTC-200101-9000-C"}], ids=["order", "symbol"])
-def test_order_that_the_venue_does_not_know_any_more_stays_unknown(
-    stage: Stage, known: dict[str, str]
-) -> None:
+def test_order_of_a_symbol_that_the_venue_does_not_know_any_more_stays_unknown(stage: Stage) -> None:
     account = stage.account("binance-options")
     stage.seed(account)
     stage.read(account)
     reading = Reading.objects.get(account=account)
-    reading.orders.append({**reading.orders[0], "venue_order_id": "999", **known})
+    reading.orders.append({**reading.orders[0], "venue_order_id": "999", "symbol": "BTC-200101-9000-C"})
     reading.save(update_fields=["orders"])
 
     sweep = stage.work_until_over(stage.press(account))
@@ -442,208 +439,6 @@ def test_sweep_of_chosen_orders_follows_those_that_nobody_had_read(stage: Stage)
     assert sweep.state == State.CLEAR, sweep.last_word
     assert stage.rows(sweep) == {("ordinary", "BTCUSDT", chosen["order_id"]): Outcome.CANCELLED}
     assert len(stage.simulator.book(account.name)) == 1
-
-
-# Events in the midst of a sweep.
-
-
-@pytest.mark.parametrize("adapter", VENUES)
-def test_order_that_fills_during_the_sweep_is_told_as_filled(stage: Stage, adapter: str) -> None:
-    account = stage.account(adapter)
-    filled, _ = stage.seed(account, 2)
-    stage.read(account)
-    stage.simulator.fault("fill_during", account=account.name, order_id=filled["order_id"])
-
-    sweep = stage.work_until_over(stage.press(account))
-
-    stage.assert_proven(sweep)
-    row = sweep.orders.get(venue_order_id=filled["order_id"])
-    assert (row.outcome, row.filled, row.note) == (
-        Outcome.FILLED,
-        row.quantity,
-        "filled before the cancel",
-    )
-
-
-def test_leg_that_fills_during_the_sweep_ends_its_list(stage: Stage) -> None:
-    account = stage.account("binance-portfolio")
-    leg = stage.seed(account, book="margin", type="OCO")[0]
-    stage.read(account)
-    stage.simulator.fault("fill_during", account=account.name, order_id=leg["order_id"])
-
-    sweep = stage.work_until_over(stage.press(account))
-
-    stage.assert_proven(sweep)
-    assert sorted(stage.rows(sweep).values()) == [Outcome.EXPIRED, Outcome.FILLED]
-
-
-@pytest.mark.parametrize("adapter", VENUES)
-def test_order_filled_in_part_and_then_cancelled_says_so(stage: Stage, adapter: str) -> None:
-    account = stage.account(adapter)
-    order = stage.seed(account, quantity="4")[0]
-    stage.read(account)
-    part = {"account": account.name, "order_id": order["order_id"], "quantity": "1"}
-    stage.simulator.control("POST", "fill", part)
-
-    sweep = stage.work_until_over(stage.press(account))
-
-    stage.assert_proven(sweep)
-    row = sweep.orders.get()
-    assert (row.outcome, row.filled, row.note) == (
-        Outcome.CANCELLED,
-        1,
-        "partly filled, the rest cancelled",
-    )
-
-
-@pytest.mark.parametrize("adapter", VENUES)
-def test_order_placed_after_the_press_is_swept_and_noted(stage: Stage, adapter: str) -> None:
-    account = stage.account(adapter)
-    before = stage.seed(account)[0]
-    stage.read(account)
-    sweep = stage.press(account)
-    after = stage.seed(account)[0]
-
-    sweep = stage.work_until_over(sweep)
-
-    stage.assert_proven(sweep)
-    notes = dict(sweep.orders.values_list("venue_order_id", "note"))
-    assert notes == {before["order_id"]: "", after["order_id"]: "placed after the press"}
-
-
-@pytest.mark.parametrize("adapter", VENUES)
-def test_order_placed_between_the_two_readings_is_cancelled_too(
-    stage: Stage, events: Events, adapter: str
-) -> None:
-    account = stage.account(adapter)
-    stage.seed(account)
-    stage.read(account)
-    elsewhere = "ETH-261225-3000-C" if adapter == "binance-options" else "ETHUSDT"
-    late: list[dict[str, Any]] = []
-    events.after(CALLS[adapter].listing, lambda: late.extend(stage.seed(account, symbol=elsewhere)))
-    sweep = stage.press(account)
-
-    found = stage.work(sweep)
-    sweep = stage.work_until_over(sweep)
-
-    assert (found.state, found.known_empty_at, found.clear_at) == (State.NOT_CLEAR, None, None)
-    stage.assert_proven(sweep)
-    assert sweep.orders.get(venue_order_id=late[0]["order_id"]).note == "placed after the press"
-
-
-@pytest.mark.parametrize("adapter", VENUES)
-def test_sweep_is_not_clear_while_a_bot_goes_on_quoting(stage: Stage, adapter: str) -> None:
-    account = stage.account(adapter)
-    stage.seed(account)
-    stage.read(account)
-    # A quote every 10 ms, and a line that takes 40 ms: there is one between any cancel and any reading.
-    stage.simulator.control("POST", "latency", {"fixed_ms": 40})
-    fault = stage.simulator.fault("requote", account=account.name, symbol=BOOKS[adapter][1], ms=10)
-    sweep = stage.press(account)
-
-    states = set()
-    for _ in range(3):
-        states.add(stage.work(sweep).state)
-        stage.minute_passes()
-    stage.simulator.control("DELETE", "faults", None, id=fault)
-    stage.simulator.control("POST", "latency", {"fixed_ms": 0})
-    sweep = stage.work_until_over(sweep)
-
-    assert states == {State.NOT_CLEAR}
-    stage.assert_proven(sweep)
-    after = sweep.orders.filter(placed_at__gt=sweep.panic.pressed_at)  # the bot's first quote may be earlier
-    assert after.count() > 3
-    assert set(after.values_list("note", flat=True)) == {"placed after the press"}
-
-
-@pytest.mark.parametrize("adapter", CONDITIONAL)
-def test_conditional_order_that_is_triggering_is_followed_to_its_end(stage: Stage, adapter: str) -> None:
-    account = stage.account(adapter)
-    order = stage.seed_conditional(account)[0]
-    stage.read(account)
-    held = {"account": account.name, "order_id": order["order_id"], "hold_ms": 60_000}
-    stage.simulator.control("POST", "trigger", held)
-    sweep = stage.press(account)
-
-    states = [stage.work(sweep).state for _ in range(3)]
-    stage.simulator.control("POST", "trigger", held | {"hold_ms": 0})
-    sweep = stage.work_until_over(sweep)
-
-    assert states == [State.NOT_CLEAR] * 3
-    stage.assert_proven(sweep)
-    assert sorted(stage.rows(sweep).values()) == [Outcome.CANCELLED, Outcome.EXPIRED]
-
-
-#: Between which of its requests the order moves from the conditional book to the ordinary one.
-MOMENTS = {
-    "before its cancel": ("before", "conditional cancel"),
-    "after the ordinary cancel": ("after", "ordinary cancel"),
-    "before the conditional reading": ("before", "conditional listing"),
-    "between the readings": ("after", "conditional listing"),
-    "after the known readings": ("after", "ordinary listing"),
-}
-_TRIGGER_CALLS = {
-    "binance-usdm": {
-        "conditional cancel": ("DELETE", "/fapi/v1/algoOpenOrders"),
-        "ordinary cancel": CALLS["binance-usdm"].cancel,
-        "conditional listing": ("GET", "/fapi/v1/openAlgoOrders"),
-        "ordinary listing": CALLS["binance-usdm"].listing,
-    },
-    "binance-portfolio": {
-        "conditional cancel": ("DELETE", "/papi/v1/um/algo/allOpenOrders"),
-        "ordinary cancel": CALLS["binance-portfolio"].cancel,
-        "conditional listing": ("GET", "/papi/v1/um/algo/openAlgoOrders"),
-        "ordinary listing": CALLS["binance-portfolio"].listing,
-    },
-}
-
-
-@pytest.mark.parametrize("moment", MOMENTS)
-@pytest.mark.parametrize("adapter", CONDITIONAL)
-def test_conditional_order_that_triggers_in_mid_sweep_is_swept_on_the_ordinary_book(
-    stage: Stage, events: Events, adapter: str, moment: str
-) -> None:
-    account = stage.account(adapter)
-    order = stage.seed_conditional(account)[0]
-    stage.read(account)
-    chosen = {"account": account.name, "order_id": order["order_id"]}
-    # Until then it refuses to go: else no moment after its cancel would find it.
-    refusal = stage.simulator.fault("refuse_cancel", **chosen)
-    when, call = MOMENTS[moment]
-
-    def trigger() -> None:
-        stage.simulator.control("POST", "trigger", chosen)
-        stage.simulator.control("DELETE", "faults", None, id=refusal)
-
-    getattr(events, when)(_TRIGGER_CALLS[adapter][call], trigger)
-    sweep = stage.press(account)
-
-    sweep = stage.work_until_over(sweep)
-
-    assert events.left == 0
-    stage.assert_proven(sweep)
-    became = [o for o in stage.simulator.book(account.name, only_open=False) if o["book"] != order["book"]]
-    assert {key[2]: outcome for key, outcome in stage.rows(sweep).items()} == {
-        order["order_id"]: Outcome.EXPIRED,
-        became[0]["order_id"]: Outcome.CANCELLED,
-    }
-
-
-@pytest.mark.parametrize("adapter", VENUES)
-def test_key_revoked_in_mid_sweep_leaves_it_unfinished(stage: Stage, events: Events, adapter: str) -> None:
-    account = stage.account(adapter)
-    stage.seed(account, 2)
-    stage.read(account)
-    events.before(CALLS[adapter].listing, lambda: stage.simulator.fault("key_revoked", account=account.name))
-    sweep = stage.press(account)
-
-    stopped = stage.work(sweep)
-    stage.simulator.clear_faults()
-    sweep = stage.work_until_over(sweep)
-
-    assert (stopped.state, stopped.known_empty_at) == (State.FAILED, None)
-    assert "HTTP 401" in stopped.last_word
-    stage.assert_proven(sweep)
 
 
 # What stands in the way before any call.

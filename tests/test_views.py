@@ -1,7 +1,7 @@
 """The pages and what is posted from them, without a browser."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from urllib.parse import parse_qs, urlsplit
@@ -317,6 +317,21 @@ def test_press_of_nothing_but_disabled_accounts_says_so(browser: Client) -> None
 
     assert page.status_code == 422
     assert "disabled, so nothing was cancelled (old)" in text(page)
+
+
+@pytest.mark.parametrize("headers", [{}, {"HX-Request": "true"}], ids=["page", "htmx"])
+def test_press_that_the_database_does_not_take_is_refused_loudly(
+    browser: Client, read_only: Callable[[], None], headers: dict[str, str]
+) -> None:
+    make_account()
+    read_only()
+
+    reply = browser.post("/panics/", {"scope": "all", "held_ms": "1004"}, headers=headers)
+
+    assert reply.status_code == 422  # the status whose words a page shows
+    assert "NOT SENT - the database does not take this press (OperationalError)" in text(reply)
+    assert "manage.py panic --break-glass FILE" in text(reply)
+    assert not Panic.objects.exists()
 
 
 def test_press_from_a_page_older_than_the_login_is_confirmed_not_lost(user: User) -> None:
@@ -731,6 +746,15 @@ def test_page_of_a_lost_database_says_so_and_names_what_presses_without_it(
         assert "take it as NOT SENT" in text(response)
         assert "<code>manage.py panic --break-glass FILE --all</code>" in text(response)
         assert 'action="/panics/"' in text(response)
+
+
+def test_the_page_of_a_failed_press_does_not_claim_that_it_was_sent() -> None:
+    failed, looked = (
+        text(server_error(request)) for request in (RequestFactory().post("/panics/"), HttpRequest())
+    )
+
+    words = "NO ANSWER - nobody knows whether this press was taken. Press again: a second press joins"
+    assert (words in failed, words in looked) == (True, False)
 
 
 def test_a_press_says_its_scope_in_the_words_of_the_panic(browser: Client) -> None:

@@ -40,7 +40,7 @@ CALL_KINDS = frozenset(
 BOOK_KINDS = frozenset({"refuse_cancel", "fill_during", "unknown_status"})
 KINDS = CALL_KINDS | BOOK_KINDS | {"requote"}
 
-#: The options each kind takes beside account, venue, method, path and count.
+#: The options each kind takes beside account, venue, method, path, skip (call faults only) and count.
 OPTIONS: dict[str, frozenset[str]] = {
     "hang": frozenset({"seconds", "done"}),
     "408": frozenset({"done"}),
@@ -62,7 +62,10 @@ COPY_TELLS = ("age", "date", "x_cache", "cf_cache_status")
 
 @dataclass(slots=True, eq=False)
 class Fault:
-    """One rule. None matches everything; `path` may hold `*`; `left` None lasts until it is removed."""
+    """One rule. None matches everything; `path` may hold `*`; `left` None lasts until it is removed.
+
+    The first `skip` calls that it matches go by untouched.
+    """
 
     id: int
     kind: str
@@ -72,6 +75,7 @@ class Fault:
     path: str | None
     left: int | None
     options: dict[str, Any]
+    skip: int = 0
     hits: int = 0
     _path_pattern: re.Pattern[str] | None = field(default=None, repr=False)
 
@@ -103,6 +107,7 @@ class Fault:
             "venue": self.venue,
             "method": self.method,
             "path": self.path,
+            "skip": self.skip,
             "left": self.left,
             "hits": self.hits,
             **self.options,
@@ -129,13 +134,14 @@ class Faults:
             raise ValueError(f"kind {kind!r} is not one of {', '.join(sorted(KINDS))}")
         who = {name: given.pop(name, None) for name in ("account", "venue", "method", "path")}
         count = given.pop("count", None)
+        skip = given.pop("skip", 0) if kind in CALL_KINDS else 0
         unknown = given.keys() - OPTIONS.get(kind, frozenset())
         if unknown:
             raise ValueError(f"{kind} takes no {', '.join(sorted(unknown))}")
         tells = given.get("tells", COPY_TELLS[0])
         if tells not in COPY_TELLS:
             raise ValueError(f"tells {tells!r} is not one of {', '.join(COPY_TELLS)}")
-        fault = Fault(next(self._ids), kind, **who, left=count, options=given)
+        fault = Fault(next(self._ids), kind, **who, left=count, options=given, skip=skip)
         self._list_of(fault).append(fault)
         return fault
 
@@ -158,10 +164,14 @@ class Faults:
 
         `cached` is counted when there is a copy to answer with.
         """
-        hit = [f for f in self.on_calls if f.matches_call(account, venue, method, path)]
-        for fault in hit:
+        hit = []
+        for fault in [f for f in self.on_calls if f.matches_call(account, venue, method, path)]:
+            if fault.skip:
+                fault.skip -= 1
+                continue
             if fault.kind != "cached":
                 self.use(fault)
+            hit.append(fault)
         return hit
 
     def of_cancel(self, order: Order) -> Fault | None:

@@ -197,6 +197,8 @@ class Simulator:
                 return Reply(200, GARBAGE, reply.headers)
             if kind == "truncated":
                 reply.cut = True
+            elif kind == "clock_skew_ms":
+                reply.headers["Date"] = formatdate(call.now_ms / 1000, usegmt=True)
             elif kind == "hang" and fault.options.get("done") == "first":
                 await asyncio.sleep(float(fault.options.get("seconds", 30)))
         return reply

@@ -26,7 +26,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
     When it was the database that did not answer, it says so, and what presses without one.
     """
-    context = {"csrf_token": get_token(request)}
+    pressed = request.method == "POST" and request.path == reverse("panics")
+    context = {"csrf_token": get_token(request), "pressed": pressed}
     if isinstance(sys.exception(), OperationalError | InterfaceError):
         return HttpResponse(render_to_string("503.html", context), status=503, headers={"Retry-After": "5"})
     return HttpResponse(render_to_string("500.html", context), status=500)

@@ -45,7 +45,7 @@ def press(request: HttpRequest) -> HttpResponse:
             via=Panic.Via.BOARD,
             held_ms=form.held_ms,
         )
-    except panics.NothingToSweep as exc:
+    except (panics.NothingToSweep, panics.NotWritten) as exc:
         return refused(request, str(exc))
     if pressed.joined:
         panic = pressed.panic

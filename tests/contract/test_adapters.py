@@ -33,8 +33,8 @@ from panicboard.venues.errors import (
     VenueRejected,
 )
 from panicboard.venues.http import clock_of
-from tests.bad_days import BAD_DAYS, HANG
 from tests.factories import BOOKS, VENUES
+from tests.faults.bad_days import BAD_DAYS, HANGS
 from tests.simulator_process import SimulatorProcess
 from tests.venue_calls import CALLS, FAMILIES, at, family_of
 
@@ -590,17 +590,18 @@ MEANT: dict[str, type[VenueError]] = {
     "503 unavailable": NotDone,
     "503 internal": NotDone,
     "503 throttled": NotDone,
-    "408 done": OutcomeUnknown,
-    "408 not done": OutcomeUnknown,
-    "cut before": OutcomeUnknown,
-    "cut after": OutcomeUnknown,
+    "408 after acting": OutcomeUnknown,
+    "408 before acting": OutcomeUnknown,
+    "connection cut before acting": OutcomeUnknown,
+    "connection cut after acting": OutcomeUnknown,
     "429": RateLimited,
-    "429 retry after": RateLimited,
+    "429 with Retry-After": RateLimited,
     "418": RateLimited,
-    "403 html": RateLimited,
+    "403 without JSON": RateLimited,
     "garbage": OutcomeUnknown,
-    "truncated": OutcomeUnknown,
-    "clock": ClockRejected,
+    "truncated JSON": OutcomeUnknown,
+    "our clock 5 s fast": ClockRejected,
+    "our clock 5 s slow": ClockRejected,
     "key revoked": CredentialsRejected,
 }
 ELSEWHERE: dict[tuple[str, str], type[VenueError]] = {
@@ -611,7 +612,8 @@ ELSEWHERE: dict[tuple[str, str], type[VenueError]] = {
     ): OutcomeUnknown,  # a 5xx of CoinSwitch never tells that nothing was done
     ("coinswitch", "503 internal"): OutcomeUnknown,
     ("coinswitch", "503 throttled"): OutcomeUnknown,
-    ("coinswitch", "clock"): CredentialsRejected,
+    ("coinswitch", "our clock 5 s fast"): CredentialsRejected,
+    ("coinswitch", "our clock 5 s slow"): CredentialsRejected,
 }
 
 
@@ -642,8 +644,8 @@ def test_failure_is_told_as_what_is_known_of_it(
     ("name", "banned", "binance_ms", "coinswitch_ms"),
     [
         ("429", False, 15_000, 60_000),
-        ("429 retry after", False, 30_000, 30_000),
-        ("403 html", True, 60_000, 60_000),
+        ("429 with Retry-After", False, 30_000, 30_000),
+        ("403 without JSON", True, 60_000, 60_000),
     ],
 )
 def test_refusal_of_everything_tells_how_long_and_is_passed_on(
@@ -687,7 +689,7 @@ def test_call_that_hangs_ends_as_unknown(open_desk: Callable[..., Desk]) -> None
     orders = [desk.seed()[0] for desk in desks]
     for desk in desks:
         desk.adapter.sync_clock()
-        desk.fault(**HANG.of(desk.venue), **at(CALLS[desk.venue].cancel))
+        desk.fault(**HANGS["timeout before acting"].of(desk.venue), **at(CALLS[desk.venue].cancel))
 
     def fail(desk: Desk, order: Order) -> VenueError:
         with pytest.raises(VenueError) as caught:

@@ -516,13 +516,25 @@ def test_fault_strikes_only_what_it_matches(simulator: SimulatorProcess, usdm: P
 
 
 def test_log_names_the_faults_that_struck_a_request(simulator: SimulatorProcess, usdm: PlainClient) -> None:
+    skew = simulator.fault("clock_skew_ms", account="alpha", count=1)
     garbage = simulator.fault("garbage", account="alpha", count=1)
-
     cancel_all(usdm)
+    cut = simulator.fault("cut_before", account="alpha", skip=1, count=1)
     cancel_all(usdm)
+    with pytest.raises(requests.ConnectionError):
+        cancel_all(usdm)
 
-    struck = [(entry["status"], entry["faults"]) for entry in simulator.log("alpha")]
-    assert struck == [(200, [{"id": garbage, "kind": "garbage"}]), (200, [])]
+    told = [[(fault["id"], fault["kind"]) for fault in entry["faults"]] for entry in simulator.log()]
+
+    assert told == [[(skew, "clock_skew_ms"), (garbage, "garbage")], [], [(cut, "cut_before")]]
+
+
+def test_fault_lets_the_first_calls_go_by(simulator: SimulatorProcess, usdm: PlainClient) -> None:
+    simulator.fault("429", account="alpha", method="DELETE", skip=2, count=1)
+
+    statuses = [cancel_all(usdm).status_code for _ in range(4)]
+
+    assert statuses == [200, 200, 429, 200]
 
 
 def test_faults_are_listed_with_their_hits_and_removed_together(
@@ -542,6 +554,7 @@ def test_faults_are_listed_with_their_hits_and_removed_together(
             "venue": None,
             "method": None,
             "path": None,
+            "skip": 0,
             "left": 2,
             "hits": 1,
         }

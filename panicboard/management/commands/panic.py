@@ -57,6 +57,8 @@ class Command(BaseCommand):
         try:
             with call_log.kept():
                 self._press(options)
+        except panics.NotWritten as exc:
+            raise CommandError(_database_is_gone(exc.why, None, options), returncode=3) from exc
         except Error as exc:
             raise CommandError(_database_is_gone(exc, self._panic, options), returncode=3) from exc
 

@@ -12,11 +12,15 @@ from django.utils import timezone
 from panicboard import panics, rush
 from panicboard.models import Account, Panic, Sweep
 from tests.factories import BOOKS, VENUES
+from tests.faults.matrix import cells
+from tests.faults.scene import Scene
 from tests.sweep_stage import Events, Outcome, Stage, State, in_thread, is_cancel
 from tests.venue_calls import CALLS, at
 
-pytest_plugins = ["tests.simulator_process", "tests.sweep_stage"]
+pytest_plugins = ["tests.simulator_process", "tests.sweep_stage", "tests.faults.scene"]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]
+
+DELIVERIES = {"task delivered twice": 2, "task delivered ten times at once": 10}
 
 
 def release(panic: Panic) -> int:
@@ -192,37 +196,42 @@ def test_error_of_a_worker_that_lost_its_sweep_is_not_put_on_the_board(stage: St
     assert (sweep.state, sweep.lease_owner) == (State.CANCELLING, "another worker")
 
 
-@pytest.mark.parametrize("adapter", VENUES)
-def test_ten_deliveries_of_one_task_are_one_run(stage: Stage, events: Events, adapter: str) -> None:
-    account = stage.account(adapter)
-    stage.seed(account, 3)
-    stage.read(account)
-    sweep = stage.press(account)
-    all_at_once = threading.Barrier(10)
-    nine_returned = threading.Semaphore(0)
-    # The one that runs goes on only when nine have returned: they did not wait for it.
-    waited = [threading.Event() for _ in range(9)]
+@pytest.mark.parametrize(("adapter", "fault"), cells(*DELIVERIES))
+def test_deliveries_of_one_task_at_once_are_one_run(
+    scene: Scene, events: Events, adapter: str, fault: str
+) -> None:
+    count = DELIVERIES[fault]
+    scene.healthy(adapter)
+    account = scene.account(adapter, count=3)
+    sweep = scene.press()["alpha"]
+    all_at_once = threading.Barrier(count)
+    others_returned = threading.Semaphore(0)
+    # The one that runs goes on only when the others have returned: they did not wait for it.
+    waited = [threading.Event() for _ in range(count - 1)]
     events.before(
         CALLS[adapter].listing,
-        lambda: [nine_returned.acquire(timeout=20) and event.set() for event in waited],
+        lambda: [others_returned.acquire(timeout=20) and event.set() for event in waited],
     )
 
     def deliver(one: Sweep) -> Sweep:
         all_at_once.wait()
         try:
-            return stage.work(one)
+            return scene.stage.work(one)
         finally:
-            nine_returned.release()
+            others_returned.release()
 
-    with ThreadPoolExecutor(10) as workers:
-        list(workers.map(in_thread(deliver), [sweep] * 10))
-    sweep = stage.work_until_over(sweep)
+    with ThreadPoolExecutor(count) as workers:
+        list(workers.map(in_thread(deliver), [sweep] * count))
+    scene.assert_healthy_undisturbed()
+    sweep = scene.assert_held(Sweep.objects.get(pk=sweep.pk))
+    asked = requests(scene.stage, account)
+    scene.deliver(sweep)
 
     assert all(event.is_set() for event in waited)
-    stage.assert_proven(sweep)
-    assert (sweep.round, sweep.orders.count()) == (1, 3)
-    cancels = [call["path"] for call in stage.simulator.log(account.name) if is_cancel(call)]
+    assert sweep.round == 1
+    cancels = [call["path"] for call in scene.simulator.log(account.name) if is_cancel(call)]
     assert sorted(cancels) == sorted(set(cancels))
+    assert requests(scene.stage, account) == asked  # a delivery too late asks nothing
 
 
 def test_lease_is_given_back_when_the_database_fails_right_after_the_cancels(

@@ -10,6 +10,7 @@ from django.utils import timezone
 from panicboard import readings
 from panicboard.models import Account, Reading, Sweep
 from tests.factories import VENUES
+from tests.faults.bad_days import BAD_DAYS
 from tests.sweep_stage import Stage, State, is_cancel
 from tests.venue_calls import CALLS, CONDITIONAL, at
 
@@ -138,15 +139,14 @@ def test_sweep_of_coinswitch_with_many_stubborn_orders_still_reads_back(stage: S
     assert refusals(stage) == []
 
 
-@pytest.mark.parametrize("kind", ["429", "429_retry_after", "418", "403_html"])
+@pytest.mark.parametrize("fault", ["429", "429 with Retry-After", "418", "403 without JSON"])
 @pytest.mark.parametrize("adapter", VENUES)
-def test_nothing_is_sent_while_the_venue_wants_silence(stage: Stage, adapter: str, kind: str) -> None:
+def test_nothing_is_sent_while_the_venue_wants_silence(stage: Stage, adapter: str, fault: str) -> None:
     account = stage.account(adapter)
     stage.seed(account, 2)
     stage.read(account)
-    seconds = {} if kind in ("429", "403_html") else {"seconds": 90}
-    where = at(CALLS[adapter].listing)
-    stage.simulator.fault(kind, account=account.name, count=1, **where, **seconds)
+    bad, where = BAD_DAYS[fault], at(CALLS[adapter].listing)
+    stage.simulator.fault(**bad.of(adapter), account=account.name, count=1, **where)
     sweep = stage.press(account)
 
     refused = stage.work(sweep)

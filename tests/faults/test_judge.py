@@ -1,0 +1,130 @@
+"""The judge itself: a sweep that held is let off, and each kind of wrong is called by its name."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.faults.judge import Record, objections
+
+SECOND_US = 1_000_000
+PRESSED_US = 1_800_000_000 * SECOND_US
+KEY = ("ordinary", "BTCUSDT", "7")
+
+
+def call(at_s: float, method: str, path: str, **fields: Any) -> dict[str, Any]:
+    """A request of the simulator's log, so long after the press; answered a tenth of a second later."""
+    arrived_us = PRESSED_US + round(at_s * SECOND_US)
+    answered_us = arrived_us + SECOND_US // 10
+    told = {"method": method, "path": path, "params": {}, "status": 200, "faults": []}
+    return {**told, "arrived_us": arrived_us, "answered_us": answered_us, **fields}
+
+
+def order(closed_s: float | None, **fields: Any) -> dict[str, Any]:
+    """An order of the simulator's book, placed a minute before the press."""
+    updated_ms = PRESSED_US // 1000 + round((closed_s or 0) * 1000)
+    told = {"order_id": "7", "open": closed_s is None, "created_ms": PRESSED_US // 1000 - 60_000}
+    return {**told, "updated_ms": updated_ms, **fields}
+
+
+CANCEL_CALL = ("DELETE", "/fapi/v1/allOpenOrders")
+CANCEL = call(1, *CANCEL_CALL)
+ALGO, ORDINARY = call(2, "GET", "/fapi/v1/openAlgoOrders"), call(3, "GET", "/fapi/v1/openOrders")
+HELD = Record(
+    adapter="binance-usdm",
+    state="clear",
+    last_word="NO OPEN ORDERS",
+    latched_us=PRESSED_US,
+    cleared_us=(PRESSED_US + 4 * SECOND_US,),
+    rows={KEY: "cancelled"},
+    truth={KEY: "cancelled"},
+    book=[order(closed_s=1)],
+    log=[CANCEL, ALGO, ORDINARY],
+)
+
+
+def test_sweep_that_held_is_let_off() -> None:
+    assert objections(HELD) == []
+
+
+def of_symbol(one: dict[str, Any]) -> dict[str, Any]:
+    return {**one, "params": {"symbol": "BTCUSDT"}}
+
+
+def struck(one: dict[str, Any], kind: str) -> dict[str, Any]:
+    return {**one, "faults": [{"id": 1, "kind": kind}]}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"state": "failed", "last_word": "no answer"}, "it is failed, not clear: no answer"),
+        ({"cleared_us": ()}, "it is clear, not clear: NO OPEN ORDERS"),
+        ({"book": [order(closed_s=None)]}, "still open at the venue: 7"),
+        ({"rows": {KEY: "unknown"}}, "its rows are {"),
+        ({"rows": {}}, "its rows are {}"),
+        ({"besides": {("ordinary", "BTCUSDT", "8"): "unknown"}}, "its rows are {"),
+        ({"book": [order(closed_s=4.5)]}, "while order 7 was open"),
+        ({"log": [CANCEL, ORDINARY]}, "'/fapi/v1/openAlgoOrders') not listed after the cancel"),
+        ({"log": [CANCEL, ALGO, of_symbol(ORDINARY)]}, "'/fapi/v1/openOrders') not listed after"),
+        ({"log": [CANCEL, ALGO, {**ORDINARY, "status": 503}]}, "'/fapi/v1/openOrders') not listed after"),
+        ({"log": [CANCEL, ALGO, {**ORDINARY, "answered_us": 0}]}, "'/fapi/v1/openOrders') not listed after"),
+        ({"log": [CANCEL, ALGO, struck(ORDINARY, "garbage")]}, "'/fapi/v1/openOrders') not listed after"),
+        ({"log": [CANCEL, ALGO, struck(ORDINARY, "cached")]}, "'/fapi/v1/openOrders') not listed after"),
+        ({"log": [ALGO, CANCEL, ORDINARY, call(2.05, *CANCEL_CALL)]}, "openAlgoOrders') not listed after"),
+        ({"log": [CANCEL, ALGO, call(5, "GET", "/fapi/v1/openOrders")]}, "openOrders') not listed after"),
+        ({"log": [*HELD.log, call(9, "POST", "/fapi/v1/countdownCancelAll")]}, "POST /fapi/v1/countdownC"),
+        ({"log": [*HELD.log, call(9, "POST", "/eapi/v1/countdownCancelAllHeartBeat")]}, "HeartBeat at"),
+    ],
+)
+def test_wrong_is_called_by_its_name(changes: dict[str, Any], said: str) -> None:
+    found = objections(replace(HELD, **changes))
+
+    assert any(said in one for one in found), found
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        {"log": [call(-1, "POST", "/fapi/v1/countdownCancelAll"), *HELD.log]},  # before the press
+        {"log": [*HELD.log, call(9, "GET", "/eapi/v1/countdownCancelAll")]},  # a reading
+        {"log": [call(0.5, *CANCEL_CALL, status=0, answered_us=PRESSED_US * 2, faults=["hang"]), *HELD.log]},
+        {"log": [CANCEL, struck(ALGO, "cut_after"), call(2.5, "GET", ALGO["path"]), ORDINARY]},
+        {"book": [order(closed_s=1), order(closed_s=9, created_ms=PRESSED_US // 1000 + 3500)]},  # came later
+    ],
+)
+def test_harmless_is_let_off(harmless: dict[str, Any]) -> None:
+    assert objections(replace(HELD, **harmless)) == []
+
+
+PATH = "/trade/api/v2/futures/orders/open"
+
+
+def page(at_s: float, days_back: int | None, **fields: Any) -> dict[str, Any]:
+    """One page of CoinSwitch's listing: the newest, or one that begins so many days back."""
+    from_ms = PRESSED_US // 1000 - (days_back or 0) * 86_400_000
+    body = "{}" if days_back is None else f'{{"from_time": {from_ms}, "to_time": {from_ms + 1}}}'
+    return call(at_s, "POST", PATH, params={"body": body}, **fields)
+
+
+def coinswitch(*pages: dict[str, Any]) -> Record:
+    log = [call(1, "POST", "/trade/api/v2/futures/cancel_all"), *pages]
+    return replace(HELD, adapter="coinswitch", log=log)
+
+
+PAGES = [page(2, None), page(2.2, 14), page(2.4, 21), page(2.6, 28)]
+
+
+def test_coinswitch_is_listed_when_every_page_is() -> None:
+    assert objections(coinswitch(*PAGES)) == []
+
+
+@pytest.mark.parametrize(
+    "pages",
+    [PAGES[:3], [*PAGES[:2], {**PAGES[2], "status": 503}, PAGES[3]], PAGES[1:], []],
+    ids=["the last is missing", "one failed", "the first is missing", "none"],
+)
+def test_coinswitch_is_not_listed_by_a_part_of_its_pages(pages: list[dict[str, Any]]) -> None:
+    (found,) = objections(coinswitch(*pages))
+
+    assert f"{PATH!r}) not listed after the cancel" in found
