@@ -1,9 +1,9 @@
 """The due loop: every 50 ms it queues what is due, and nothing else.
 
 Sweeps that nobody took or whose worker died, sweeps whose wait is over, looks at latched accounts,
-readings. Keepers hold a lease; one leads, another takes over within two seconds. When the queue does not
-answer, or no worker takes what it holds (dead, or still on their way back to a broker that was away), the
-keeper runs due sweeps itself.
+readings, canary runs. Keepers hold a lease; one leads, another takes over within two seconds. When the
+queue does not answer, or no worker takes what it holds (dead, or still on their way back to a broker that
+was away), the keeper runs due sweeps itself.
 """
 
 import logging
@@ -16,7 +16,7 @@ from django.db import Error, close_old_connections
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from panicboard import call_log, dispatch, leases, readings
+from panicboard import call_log, canary, dispatch, leases, readings
 from panicboard.models import Account, Beat, Reading, Sweep
 
 logger = logging.getLogger(__name__)
@@ -48,8 +48,10 @@ def run(stop: threading.Event) -> None:
             offer_sweeps()
             offer_watches()
             offer_readings()
+            canary.offer_due()
             if now - checked_at >= 5:
                 give_every_account_a_reading()
+                canary.begin_due()
                 forget_old_beats()
                 call_log.prune()
                 checked_at = now

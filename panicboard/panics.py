@@ -29,6 +29,10 @@ class NothingToSweep(ValueError):
     """The scope holds no account that can be swept. The text names what is wrong and what to do."""
 
 
+class Latched(ValueError):
+    """An account of the scope is latched already. The text names it and the panic that latched it."""
+
+
 @dataclass(frozen=True)
 class Scope:
     """What one press is about."""
@@ -82,10 +86,12 @@ def start(
     via: Panic.Via,
     reason: str = "",
     held_ms: int | None = None,
+    unless_latched: bool = False,
 ) -> Pressed:
     """Start a panic over the scope, or join the one that is sweeping all of it already.
 
     The sweeps are queued after the commit. Raises NothingToSweep when the scope holds no enabled account.
+    `unless_latched` is for what must take no latch over, which no person's press minds: it raises Latched.
     """
     accounts = list(scope.accounts())
     enabled = [account for account in accounts if account.enabled]
@@ -94,6 +100,8 @@ def start(
     for attempt in range(TRIES):
         try:
             with transaction.atomic():
+                if unless_latched:
+                    _refuse_latched(enabled)
                 running = _running_over(scope, enabled)
                 if running is not None:
                     _record(AuditEntry.Action.JOINED, running, pressed_by, pressed_by_name, reason)
@@ -179,6 +187,12 @@ def _release(
 def is_running(panic: Panic) -> bool:
     """Whether any sweep of this panic still has to become clear."""
     return panic.sweeps.exclude(state__in=Sweep.OVER).exists()
+
+
+def _refuse_latched(accounts: Sequence[Account]) -> None:
+    latched = Account.objects.filter(pk__in=[account.pk for account in accounts], latched_by__isnull=False)
+    for account in latched:
+        raise Latched(f"{account.name} is latched by panic {account.latched_by_id}")
 
 
 def _running_over(scope: Scope, accounts: Sequence[Account]) -> Panic | None:

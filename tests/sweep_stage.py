@@ -22,7 +22,16 @@ from django.db import connections
 from django.utils import timezone
 
 from panicboard import budgets, credentials, dispatch, panics, readings, rush, sweeper, tasks
-from panicboard.models import Account, AuditEntry, Panic, Reading, Sweep, SweptOrder, VenueCall
+from panicboard.models import (
+    Account,
+    AuditEntry,
+    CanaryRun,
+    Panic,
+    Reading,
+    Sweep,
+    SweptOrder,
+    VenueCall,
+)
 from panicboard.panics import Scope
 from panicboard.venues import binance_portfolio, http
 from panicboard.venues.coinswitch import CoinSwitch
@@ -190,7 +199,7 @@ def assert_nothing_leaked(caplog: pytest.LogCaptureFixture) -> None:
     texts += SweptOrder.objects.values_list("note", flat=True)
     texts += Reading.objects.values_list("failure", flat=True)
     texts += AuditEntry.objects.values_list("detail", flat=True)
-    texts += [str(row) for row in VenueCall.objects.values_list()]
+    texts += [str(row) for row in (*VenueCall.objects.values_list(), *CanaryRun.objects.values_list())]
     everything = "\n".join(texts)
     for account in Account.objects.exclude(sealed_credentials=""):
         held = credentials.unseal(account)

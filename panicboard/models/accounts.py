@@ -72,6 +72,12 @@ class Account(models.Model):
     enabled = models.BooleanField(
         default=True, help_text="A disabled account is neither read nor swept, and every panic says so."
     )
+    canary = models.BooleanField(
+        default=False,
+        help_text="Once a day panicboard places a small order far from the market in each order family of "
+        "this account, panics the account, and sees that they are gone. Only for an account of its own, "
+        "without a bot: whatever else stands there is cancelled too.",
+    )
     key_type = models.CharField(max_length=10, choices=KeyType.choices, default=KeyType.HMAC)
     sealed_credentials = models.TextField(blank=True, editable=False)
     latched_at = models.DateTimeField(null=True, blank=True, editable=False)

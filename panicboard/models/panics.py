@@ -22,6 +22,7 @@ class Panic(models.Model):
         BOARD = "board", "board"
         ADMIN = "admin", "admin"
         SHELL = "shell", "shell"
+        CANARY = "canary", "canary"
 
     scope = models.CharField(max_length=10, choices=Scope.choices)
     desk = models.ForeignKey(Desk, on_delete=models.PROTECT, null=True, blank=True)
