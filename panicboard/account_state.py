@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from panicboard import call_log, readings
-from panicboard.models import Account, Reading, Sweep, VenueCall
+from panicboard.models import Account, CanaryRun, Reading, Sweep, VenueCall
 from panicboard.venues import VENUES
 from panicboard.venues.base import Order
 
@@ -32,6 +32,18 @@ class SweepLine:
 
 
 @dataclass(frozen=True, slots=True)
+class CanaryLine:
+    """The last canary run of a marked account that is over (none: `state` is empty), and one under way."""
+
+    state: str
+    ended_at: datetime | None
+    families: int
+    panic_id: int | None
+    last_word: str
+    running_since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class AccountPage:
     pk: int
     name: str
@@ -45,6 +57,7 @@ class AccountPage:
     failing_since: datetime | None
     latched_at: datetime | None
     latched_by: int | None
+    canary: CanaryLine | None
     open: int
     symbols: tuple[SymbolOrders, ...]
     sweeps: tuple[SweepLine, ...]
@@ -70,6 +83,7 @@ def read(account: Account) -> AccountPage:
         failing_since=reading.failing_since if reading else None,
         latched_at=account.latched_at,
         latched_by=account.latched_by_id,
+        canary=_canary(account) if account.canary else None,
         open=len(orders),
         symbols=tuple(
             SymbolOrders(symbol, tuple(order for order in orders if order.symbol == symbol))
@@ -77,6 +91,21 @@ def read(account: Account) -> AccountPage:
         ),
         sweeps=tuple(_line(sweep) for sweep in sweeps),
         calls=tuple(call_log.of_account(account.name, CALLS_SHOWN)),
+    )
+
+
+def _canary(account: Account) -> CanaryLine:
+    # Of two that are newest, one may be under way.
+    newest = list(account.canary_runs.order_by("-began_at", "-pk")[:2])
+    running = next((run for run in newest if run.state == CanaryRun.State.RUNNING), None)
+    over = next((run for run in newest if run.state != CanaryRun.State.RUNNING), None)
+    return CanaryLine(
+        state=over.state if over else "",
+        ended_at=over.ended_at if over else None,
+        families=len(over.placed) if over else 0,
+        panic_id=over.panic_id if over else None,
+        last_word=over.last_word if over else "",
+        running_since=running.began_at if running else None,
     )
 
 

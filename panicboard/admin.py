@@ -10,10 +10,11 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from panicboard import credentials, panics
+from panicboard import canary, credentials, panics
 from panicboard.models import (
     Account,
     AuditEntry,
+    CanaryRun,
     Countdown,
     Desk,
     Egress,
@@ -146,7 +147,17 @@ class AccountForm(forms.ModelForm):
 
     class Meta:
         model = Account
-        fields = ("desk", "venue", "name", "strategy", "enabled", "egress", "second_egress", "key_type")
+        fields = (
+            "desk",
+            "venue",
+            "name",
+            "strategy",
+            "enabled",
+            "canary",
+            "egress",
+            "second_egress",
+            "key_type",
+        )
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -190,12 +201,21 @@ class ReasonForm(ActionForm):
 class AccountAdmin(admin.ModelAdmin):
     form = AccountForm
     action_form = ReasonForm
-    list_display = ("name", "desk", "venue", "enabled", "has_credentials", "latched_at", "latched_by")
-    list_filter = ("desk", "venue", "enabled", ("latched_at", admin.EmptyFieldListFilter))
+    list_display = (
+        "name",
+        "desk",
+        "venue",
+        "enabled",
+        "has_credentials",
+        "canary",
+        "latched_at",
+        "latched_by",
+    )
+    list_filter = ("desk", "venue", "enabled", "canary", ("latched_at", admin.EmptyFieldListFilter))
     list_select_related = ("desk", "venue", "latched_by__desk", "latched_by__account")
     search_fields = ("name", "strategy")
     readonly_fields = ("latched_at", "latched_by")
-    actions = ("press", "release")
+    actions = ("press", "release", "run_canary")
 
     @admin.display(boolean=True, description="credentials")
     def has_credentials(self, account: Account) -> bool:
@@ -219,6 +239,16 @@ class AccountAdmin(admin.ModelAdmin):
             self.message_user(request, f"Nothing was released. {exc}", messages.ERROR)
             return
         self.message_user(request, f"Released {count} latched accounts.", messages.WARNING)
+
+    @admin.action(description="Run the canary now on the chosen accounts", permissions=["press"])
+    def run_canary(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
+        for account in queryset:
+            try:
+                run = canary.begin(account, by=request.user.get_username())
+            except canary.Refused as exc:
+                self.message_user(request, f"No canary. {exc}", messages.ERROR)
+            else:
+                self.message_user(request, f"{account.name}: canary run {run.pk} has begun", messages.SUCCESS)
 
     def _press(self, request: HttpRequest, account: Account) -> None:
         try:
@@ -307,6 +337,14 @@ class SweptOrderAdmin(ReadOnlyAdmin):
     list_filter = ("outcome", "family")
     list_select_related = ("sweep__account",)
     search_fields = ("venue_order_id", "client_order_id", "symbol")
+
+
+@admin.register(CanaryRun)
+class CanaryRunAdmin(ReadOnlyAdmin):
+    list_display = ("pk", "account", "began_at", "begun_by", "ended_at", "state", "panic", "last_word")
+    list_filter = ("state",)
+    list_select_related = ("account", "panic__desk", "panic__account")
+    date_hierarchy = "began_at"
 
 
 @admin.register(AuditEntry)

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 
-from django.db.models import Count, F, Min, Q
+from django.db.models import Count, F, Min, OuterRef, Q, Subquery
 
 from panicboard import readiness
-from panicboard.models import Account, Countdown, Desk, Panic, Reading, Sweep, SweptOrder, Venue
+from panicboard.models import Account, CanaryRun, Countdown, Desk, Panic, Reading, Sweep, SweptOrder, Venue
 from panicboard.readiness import Readiness, SystemReadiness
 from panicboard.tallies import Tally, open_condition
 from panicboard.venues import VENUES
@@ -214,13 +214,18 @@ def read(now: datetime, system: SystemReadiness | None = None) -> Board:
     )
     sweeps = _sweeps()
     tallies = _tallies(sweeps)
-    countdowns = _countdowns()
+    countdowns, canaries = _countdowns(), _canaries()
     by_account: dict[int, list[Sweep]] = {}
     for sweep in sweeps:
         by_account.setdefault(sweep.account_id, []).append(sweep)
     rows = {
         account.pk: _account_row(
-            account, by_account.get(account.pk, []), tallies, countdowns.get(account.pk), now
+            account,
+            by_account.get(account.pk, []),
+            tallies,
+            countdowns.get(account.pk),
+            canaries.get(account.pk),
+            now,
         )
         for account in accounts
     }
@@ -272,6 +277,13 @@ def _countdowns() -> dict[int, CountdownLine]:
     return {row["account"]: CountdownLine(row["armed"], row["shortest"], row["read_at"]) for row in grouped}
 
 
+def _canaries() -> dict[int, CanaryRun]:
+    """The last run that is over of each account marked for the canary."""
+    over = CanaryRun.objects.filter(account=OuterRef("pk")).exclude(state=CanaryRun.State.RUNNING)
+    last = Account.objects.filter(canary=True).values(last=Subquery(over.values("pk")[:1]))
+    return {run.account_id: run for run in CanaryRun.objects.filter(pk__in=last).defer("placed")}
+
+
 def _by_desk(accounts: Iterable[Account]) -> list[tuple[Desk, list[Account]]]:
     desks: dict[int, tuple[Desk, list[Account]]] = {}
     for account in accounts:  # already in the desks' order
@@ -284,13 +296,14 @@ def _account_row(
     sweeps: Sequence[Sweep],
     tallies: Mapping[int, Tally],
     countdown: CountdownLine | None,
+    canary: CanaryRun | None,
     now: datetime,
 ) -> AccountRow:
     reading: Reading | None = getattr(account, "reading", None)
     adapter = VENUES.get(account.venue.adapter)
     families = adapter.families if adapter else ()
     running = next((sweep for sweep in sweeps if sweep.state not in Sweep.OVER), None)
-    ready = readiness.of_account(account, reading, now)
+    ready = readiness.of_account(account, reading, now, canary)
     read_at = reading.read_at if reading else None
     return AccountRow(
         pk=account.pk,

@@ -1,10 +1,10 @@
 """The due loop: every 50 ms it queues what is due, and nothing else.
 
 Sweeps that nobody took or whose worker died, sweeps whose wait is over, looks at latched accounts,
-readings. Keepers hold a lease; one leads, another takes over within two seconds. When the queue does not
-answer, or no worker takes what it holds (dead, or still on their way back to a broker that was away), the
-keeper runs due sweeps itself. Journals of panics that were pressed while the database was away are imported
-here, because whoever leads when it is back is the first to see them.
+readings, canary runs. Keepers hold a lease; one leads, another takes over within two seconds. When the
+queue does not answer, or no worker takes what it holds (dead, or still on their way back to a broker that
+was away), the keeper runs due sweeps itself. Journals of panics that were pressed while the database was
+away are imported here, because whoever leads when it is back is the first to see them.
 """
 
 import logging
@@ -17,7 +17,7 @@ from django.db import Error, close_old_connections
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from panicboard import call_log, dispatch, leases, readings
+from panicboard import call_log, canary, dispatch, leases, readings
 from panicboard.break_glass import journal_import
 from panicboard.models import Account, Beat, Reading, Sweep
 
@@ -50,8 +50,10 @@ def run(stop: threading.Event) -> None:
             offer_sweeps()
             offer_watches()
             offer_readings()
+            canary.offer_due()
             if now - checked_at >= 5:
                 give_every_account_a_reading()
+                canary.begin_due()
                 forget_old_beats()
                 journal_import.import_waiting()
                 call_log.prune()

@@ -29,6 +29,10 @@ class NothingToSweep(ValueError):
     """The scope holds no account that can be swept. The text names what is wrong and what to do."""
 
 
+class Latched(ValueError):
+    """An account of the scope is latched already. The text names it and the panic that latched it."""
+
+
 class NotWritten(RuntimeError):
     """The database does not take the press (`why`), so nothing was sent. The text says what to do."""
 
@@ -95,14 +99,16 @@ def start(
     via: Panic.Via,
     reason: str = "",
     held_ms: int | None = None,
+    unless_latched: bool = False,
 ) -> Pressed:
     """Start a panic over the scope, or join the one that is sweeping all of it already.
 
     The sweeps are queued after the commit. Raises NothingToSweep when the scope holds no enabled account,
-    NotWritten when the database does not take the press.
+    NotWritten when the database does not take the press. `unless_latched` is for what must take no latch
+    over, which no person's press minds: it raises Latched.
     """
     try:
-        panic, sweeps = _write_down(scope, pressed_by, pressed_by_name, via, reason, held_ms)
+        panic, sweeps = _write_down(scope, pressed_by, pressed_by_name, via, reason, held_ms, unless_latched)
     except Error as exc:
         logger.exception("a press by %s is not written down, so it is not sent", pressed_by_name)
         raise NotWritten(exc) from exc
@@ -125,6 +131,7 @@ def _write_down(
     via: Panic.Via,
     reason: str,
     held_ms: int | None,
+    unless_latched: bool,
 ) -> tuple[Panic, list[Sweep]]:
     """Write a press down. Returns its panic and the sweeps to be queued: none for a panic that it joined."""
     accounts = list(scope.accounts())
@@ -134,6 +141,8 @@ def _write_down(
     for attempt in range(TRIES):
         try:
             with transaction.atomic():
+                if unless_latched:
+                    _refuse_latched(enabled)
                 running = _running_over(scope, enabled)
                 if running is not None:
                     _record(AuditEntry.Action.JOINED, running, pressed_by, pressed_by_name, reason)
@@ -215,6 +224,12 @@ def _release(
 def is_running(panic: Panic) -> bool:
     """Whether any sweep of this panic still has to become clear."""
     return panic.sweeps.exclude(state__in=Sweep.OVER).exists()
+
+
+def _refuse_latched(accounts: Sequence[Account]) -> None:
+    latched = Account.objects.filter(pk__in=[account.pk for account in accounts], latched_by__isnull=False)
+    for account in latched:
+        raise Latched(f"{account.name} is latched by panic {account.latched_by_id}")
 
 
 def _running_over(scope: Scope, accounts: Sequence[Account]) -> Panic | None:

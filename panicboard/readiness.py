@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.utils import timezone
 
 from panicboard import dispatch
-from panicboard.models import Account, Beat, Reading
+from panicboard.models import Account, Beat, CanaryRun, Reading
 
 READY, DEGRADED, NOT_READY, UNKNOWN = "ready", "degraded", "not_ready", "unknown"
 
@@ -16,6 +17,8 @@ CLOCK_LIMIT_MS = 1000
 ALIVE = timedelta(seconds=5)
 #: A reading older than this many planned intervals (and a minute at least) says nothing any more.
 OVERDUE_INTERVALS = 3
+#: A canary that held so many times its interval ago has been forgotten, unless its account is latched.
+OVERDUE_CANARIES = 2
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,13 @@ class SystemReadiness:
     workers_seen_at: datetime | None
 
 
-def of_account(account: Account, reading: Reading | None, now: datetime) -> Readiness:
-    """Would a panic of this account work now, as far as its last authenticated reading tells?"""
+def of_account(
+    account: Account, reading: Reading | None, now: datetime, canary: CanaryRun | None = None
+) -> Readiness:
+    """Would a panic of this account work now, as far as its last authenticated reading tells?
+
+    `canary` is its last canary run that is over: one that did not hold says that a panic may not reach all.
+    """
     if not account.enabled:
         return Readiness(NOT_READY, "disabled: neither read nor swept", None)
     if not account.sealed_credentials:
@@ -53,10 +61,23 @@ def of_account(account: Account, reading: Reading | None, now: datetime) -> Read
         return Readiness(
             UNKNOWN, f"last check {int((now - reading.read_at).total_seconds())} s ago", reading.read_at
         )
+    if canary is not None and (alarm := _canary_alarm(canary, account, now)):
+        return Readiness(DEGRADED, alarm, reading.read_at)
     offset_ms = reading.clock_offset_ms or 0
     if abs(offset_ms) > CLOCK_LIMIT_MS // 2:
         return Readiness(DEGRADED, f"clock skew {abs(offset_ms)} ms, corrected", reading.read_at)
     return Readiness(READY, "ready", reading.read_at)
+
+
+def _canary_alarm(canary: CanaryRun, account: Account, now: datetime) -> str:
+    """What the last canary run says against this account; empty when it held, and lately."""
+    assert canary.ended_at is not None  # noqa: S101 (it is over)
+    if canary.state != CanaryRun.State.HELD:
+        return f"canary {canary.state} {canary.ended_at:%H:%M}: {canary.last_word}"
+    overdue_after = timedelta(hours=OVERDUE_CANARIES * settings.CANARY_EVERY_H)
+    if now - canary.ended_at > overdue_after and account.latched_at is None:
+        return f"no canary run since {canary.ended_at:%d %b %H:%M}"
+    return ""
 
 
 def of_system() -> SystemReadiness:

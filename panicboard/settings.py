@@ -173,6 +173,9 @@ SWEEP_LEASE_S = 2
 BUDGET_RESERVE_PERCENT = _number("BUDGET_RESERVE_PERCENT", 50, 10, 90)
 #: The shortest time between two background reads of one account, in seconds.
 READ_INTERVAL_S = _number("READ_INTERVAL_S", 5, 1, 3600)
+#: How often the canary of a marked account runs, and how soon its panic must be clear.
+CANARY_EVERY_H = _number("CANARY_EVERY_H", 24, 1, 168)
+CANARY_CLEAR_WITHIN_S = _number("CANARY_CLEAR_WITHIN_S", 300, 60, 3600)
 CALL_LOG_DAYS = _number("CALL_LOG_DAYS", 90, 1, 3650)
 
 # ---- people ----

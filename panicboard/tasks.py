@@ -26,6 +26,14 @@ def watch_sweep(sweep_id: int) -> None:
 
 
 @shared_task
+def run_canary(run_id: int) -> None:
+    """Go on with a canary run until its next wait; nothing while another worker does."""
+    from panicboard import canary  # here, as above
+
+    canary.go_on(run_id)
+
+
+@shared_task
 def read_account(account_id: int) -> None:
     """Read one account's open orders in the background."""
     from panicboard import readings  # here, as above

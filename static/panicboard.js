@@ -28,6 +28,10 @@ function age(ms) {
   if (s < 120) return Math.floor(s) + " s ago";
   return s < 7200 ? Math.floor(s / 60) + " min ago" : "";
 }
+function longAge(ms) {
+  const hours = Math.floor(ms / 3_600_000);
+  return hours < 72 ? hours + " h ago" : Math.floor(hours / 24) + " days ago";
+}
 function write(element, text) { if (element.textContent !== text) element.textContent = text; }
 
 // ---- painting: everything that changes with time alone, ten times a second ----
@@ -35,7 +39,7 @@ function paint() {
   const now = serverNow(), behindS = Math.max(silentMs(), now - readMs) / 1000;
   for (const time of $$("time[data-age]")) {
     const at = Date.parse(time.dateTime);
-    write(time, age(now - at) || clock(at));
+    write(time, age(now - at) || (time.dataset.age === "long" ? longAge(now - at) : clock(at)));
   }
   for (const chip of $$("[data-proof]")) {
     const s = (now - Date.parse(chip.dataset.proof)) / 1000;

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib.auth.models import Group, User
 
-from panicboard.models import Account, Panic, Reading, Sweep, SweptOrder
+from panicboard.models import Account, CanaryRun, Panic, Reading, Sweep, SweptOrder
 from tests.factories import make_desk, make_venue
 
 NOWHERE = "http://127.0.0.1:9"
@@ -67,6 +67,14 @@ def make_orders(sweep: Sweep, outcome: str, count: int = 1, **fields: Any) -> li
         )
         for number in range(count)
     ]
+
+
+def make_canary_run(account: Account, state: str = "held", **fields: Any) -> CanaryRun:
+    """A canary run that began at the press and, unless it is running, ended 9 s after it."""
+    ended_at = None if state == CanaryRun.State.RUNNING else after(9000)
+    placed = [{"family": family, "fate": "gone"} for family in ("conditional", "ordinary")]
+    fields = {"began_at": PRESSED_AT, "ended_at": ended_at, "placed": placed, "due_at": after(2000), **fields}
+    return CanaryRun.objects.create(account=account, state=state, **fields)
 
 
 def latch(panic: Panic, *accounts: Account) -> None:

@@ -21,7 +21,16 @@ from django.db import connections
 from django.utils import timezone
 
 from panicboard import credentials, dispatch, panics, pools, readings, rush, sweeper, tasks, venue_work
-from panicboard.models import Account, AuditEntry, Panic, Reading, Sweep, SweptOrder, VenueCall
+from panicboard.models import (
+    Account,
+    AuditEntry,
+    CanaryRun,
+    Panic,
+    Reading,
+    Sweep,
+    SweptOrder,
+    VenueCall,
+)
 from panicboard.panics import Scope
 from panicboard.venues import binance_portfolio, http
 from panicboard.venues.coinswitch import CoinSwitch
@@ -183,7 +192,7 @@ def leaks(told: Iterable[str]) -> list[str]:
     texts += SweptOrder.objects.values_list("note", flat=True)
     texts += Reading.objects.values_list("failure", flat=True)
     texts += AuditEntry.objects.values_list("detail", flat=True)
-    texts += [str(row) for row in VenueCall.objects.values_list()]
+    texts += [str(row) for row in (*VenueCall.objects.values_list(), *CanaryRun.objects.values_list())]
     everything = "\n".join(texts)
     secrets = {
         "a signature": "signature=",

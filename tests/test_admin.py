@@ -18,6 +18,7 @@ from panicboard import credentials
 from panicboard.models import (
     Account,
     AuditEntry,
+    CanaryRun,
     Countdown,
     Egress,
     Panic,
@@ -32,7 +33,16 @@ from tests.factories import make_desk, make_venue
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]
 KEY, SECRET = "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zv", "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP"
-HISTORY = ("panic", "sweep", "sweptorder", "auditentry", "reading", "countdown", "venuecall")
+HISTORY = (
+    "panic",
+    "sweep",
+    "sweptorder",
+    "auditentry",
+    "reading",
+    "countdown",
+    "venuecall",
+    "canaryrun",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -381,6 +391,51 @@ def test_release_needs_its_permission(client: Client) -> None:
     assert account.latched_at is not None
 
 
+# ---- the canary ----
+
+
+def run_canary(client: Client, *accounts: Account) -> Any:
+    return act(client, "run_canary", *accounts)
+
+
+def test_canary_runs_on_the_chosen_accounts_and_is_refused_on_others(client: Client) -> None:
+    one, two = make_account("one", canary=True), make_account("two")
+
+    reply = run_canary(client, one, two)
+
+    run = CanaryRun.objects.get()
+    assert (run.account, run.begun_by) == (one, "admin")
+    assert said(reply) == [
+        f"one: canary run {run.pk} has begun",
+        "No canary. two: not marked for the canary, which places orders and panics the account",
+    ]
+
+
+def test_canary_needs_the_permission_to_press() -> None:
+    account = make_account(canary=True)
+
+    run_canary(staff("change_account", "release"), account)
+
+    assert not CanaryRun.objects.exists()
+
+
+def test_canary_needs_no_more_than_the_permission_to_press() -> None:
+    account = make_account(canary=True)
+
+    run_canary(staff("press"), account)
+
+    assert CanaryRun.objects.get().account == account
+
+
+def test_account_is_marked_for_the_canary_in_its_form(client: Client) -> None:
+    account = make_account()
+
+    client.post(address("account", "change", account.pk), form(account, canary="on"))
+
+    account.refresh_from_db()
+    assert account.canary is True
+
+
 # ---- history ----
 
 
@@ -427,6 +482,9 @@ def make_history(rows: int, first: int = 0) -> dict[str, Any]:
                 latency_ms=51.3,
                 weight=40,
                 outcome="done",
+            ),
+            "canaryrun": CanaryRun.objects.create(
+                account=account, began_at=now, due_at=now, state="held", panic=panic, last_word="gone"
             ),
             "account": account,
             "desk": desk,

@@ -16,6 +16,7 @@ from tests.pages import (
     after,
     latch,
     make_account,
+    make_canary_run,
     make_orders,
     make_panic,
     make_reading,
@@ -226,6 +227,27 @@ def test_an_account_of_a_venue_nobody_knows_any_more_still_shows() -> None:
     assert (row.open, row.books, row.has_countdown) == (4, "", False)
 
 
+def test_last_canary_run_that_is_over_speaks_for_a_marked_account() -> None:
+    escaped, held, running, unmarked = (
+        make_account(name, canary=name != "unmarked") for name in ("escaped", "held", "running", "unmarked")
+    )
+    for account in (escaped, held, running, unmarked):
+        make_reading(account)
+        make_canary_run(account, "escaped", last_word="order 7 is open", began_at=after(-2000))
+    make_canary_run(held)
+    make_canary_run(running, "running")
+
+    rows = {row.name: row for row in read(1000).desks[0].rows}
+
+    alarm = ("degraded", f"canary escaped {after(9000):%H:%M}: order 7 is open", State.DEGRADED)
+    assert {name: (row.readiness.level, row.readiness.reason, row.state) for name, row in rows.items()} == {
+        "escaped": alarm,
+        "running": alarm,
+        "held": ("ready", "ready", State.NORMAL),
+        "unmarked": ("ready", "ready", State.NORMAL),
+    }
+
+
 def test_equal_rows_mean_that_nothing_changed_but_the_time() -> None:
     make_reading(make_account(), 4)
 
@@ -235,8 +257,9 @@ def test_equal_rows_mean_that_nothing_changed_but_the_time() -> None:
 def test_thirty_accounts_cost_no_query_more_than_one() -> None:
     def fill(count: int) -> int:
         for number in range(count):
-            account = make_account(f"{count}-{number}", desk=f"desk-{number % 4}")
+            account = make_account(f"{count}-{number}", desk=f"desk-{number % 4}", canary=True)
             make_reading(account, 2)
+            make_canary_run(account)
             panic = make_panic()
             make_orders(make_sweep(panic, account), Outcome.SENT)
             latch(panic, account)

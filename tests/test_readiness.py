@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from panicboard import readiness
-from panicboard.models import Account, Beat, Reading
+from panicboard.models import Account, Beat, CanaryRun, Reading
 from panicboard.readiness import DEGRADED, NOT_READY, READY, UNKNOWN, Readiness, SystemReadiness
 from tests.broker_process import Breakable
 
@@ -85,6 +85,35 @@ def test_clock_a_little_off_is_ready(offset_ms: int | None) -> None:
     found = readiness.of_account(account(), reading(clock_offset_ms=offset_ms), NOW)
 
     assert found.level == READY
+
+
+def canary(state: str, hours_ago: float = 3) -> CanaryRun:
+    ended_at = NOW - timedelta(hours=hours_ago)
+    return CanaryRun(state=state, ended_at=ended_at, last_word="conditional order 7 escaped")
+
+
+@pytest.mark.parametrize("state", ["escaped", "failed"])
+def test_account_whose_canary_did_not_hold_is_degraded(state: str) -> None:
+    found = readiness.of_account(account(), reading(clock_offset_ms=501), NOW, canary(state))
+
+    reason = f"canary {state} 09:00: conditional order 7 escaped"
+    assert found == Readiness(DEGRADED, reason, NOW - timedelta(seconds=3))
+
+
+def test_account_that_cannot_be_read_is_not_ready_whatever_its_canary_says() -> None:
+    found = readiness.of_account(account(), reading(failure="-2015"), NOW, canary("escaped"))
+
+    assert found.level == NOT_READY
+
+
+@pytest.mark.parametrize(("hours_ago", "level"), [(48, READY), (48.1, DEGRADED)])
+def test_canary_that_has_not_run_for_two_days_is_missed(hours_ago: float, level: str) -> None:
+    found = readiness.of_account(account(), reading(), NOW, canary("held", hours_ago))
+    latched = readiness.of_account(account(latched_at=NOW), reading(), NOW, canary("held", hours_ago))
+
+    reason = "ready" if level == READY else "no canary run since 18 Nov 11:54"
+    assert found == Readiness(level, reason, NOW - timedelta(seconds=3))
+    assert latched.level == READY
 
 
 @pytest.mark.usefixtures("broker")

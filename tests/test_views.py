@@ -29,6 +29,7 @@ from tests.pages import (
     after,
     latch,
     make_account,
+    make_canary_run,
     make_orders,
     make_panic,
     make_reading,
@@ -631,6 +632,38 @@ def test_account_page_tells_why_it_cannot_be_read(browser: Client) -> None:
     make_reading(account, failure="-2015 key rejected", failing_since=timezone.now())
 
     assert "-2015 key rejected" in text(browser.get(f"/accounts/{account.pk}/"))
+
+
+def canary_line(browser: Client, account: Account) -> str:
+    """What the account's page says of its canary, without the tags; empty where it says nothing."""
+    page = text(browser.get(f"/accounts/{account.pk}/"))
+    found = re.search(r"<p>(canary: .*?)</p>", page)
+    return re.sub(r"<[^>]+>", "", found[1]) if found else ""
+
+
+def test_account_page_tells_how_its_canary_went(browser: Client) -> None:
+    account = make_account(canary=True)
+    make_reading(account)
+    assert canary_line(browser, account) == "canary: never run"
+
+    panic = make_panic(account, state=State.CLEAR)
+    run = make_canary_run(account, panic=panic)
+    held = f"canary: held 20 Nov 2026 14:03:30, 2 families &middot; panic {panic.pk}"
+    assert canary_line(browser, account) == held
+    running = make_canary_run(account, "running", began_at=after(60_000))
+    assert canary_line(browser, account) == f"{held} &middot; running since 14:04:21"
+
+    running.delete()
+    for state in ("escaped", "failed"):
+        run.state, run.last_word = state, "conditional order <7> is open"
+        run.save()
+        assert canary_line(browser, account) == (
+            f"canary: {state.upper()} 20 Nov 2026 14:03:30: conditional order &lt;7&gt; is open "
+            f"&middot; panic {panic.pk}"
+        )
+    account.canary = False
+    account.save()
+    assert canary_line(browser, account) == ""
 
 
 # ---- what holds for all pages ----

@@ -66,6 +66,18 @@ CALLS = {
         every=f"{_CS}/*",
     ),
 }
+#: The call that places an order of a family.
+PLACING: dict[tuple[str, str], Call] = {
+    ("binance-usdm", "conditional"): ("POST", "/fapi/v1/algoOrder"),
+    ("binance-usdm", "ordinary"): ("POST", "/fapi/v1/order"),
+    ("binance-options", "ordinary"): ("POST", "/eapi/v1/order"),
+    ("binance-portfolio", "um_conditional"): ("POST", "/papi/v1/um/algo/order"),
+    ("binance-portfolio", "cm_conditional"): ("POST", "/papi/v1/cm/conditional/order"),
+    ("binance-portfolio", "um"): ("POST", "/papi/v1/um/order"),
+    ("binance-portfolio", "cm"): ("POST", "/papi/v1/cm/order"),
+    ("binance-portfolio", "margin"): ("POST", "/papi/v1/margin/order"),
+    ("coinswitch", "ordinary"): ("POST", f"{_CS}/order"),
+}
 #: The book of conditional orders that the usual symbol has, and what the adapter calls that family.
 CONDITIONAL = {
     "binance-usdm": ("algo", "conditional"),

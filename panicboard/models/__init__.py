@@ -1,5 +1,6 @@
 from panicboard.models.accounts import Account, Countdown, Desk, Egress, Reading, Venue
 from panicboard.models.calls import VenueCall
+from panicboard.models.canaries import CanaryRun
 from panicboard.models.panics import AuditEntry, Panic, Sweep, SweptOrder
 from panicboard.models.processes import Beat, Lease
 
@@ -7,6 +8,7 @@ __all__ = [
     "Account",
     "AuditEntry",
     "Beat",
+    "CanaryRun",
     "Countdown",
     "Desk",
     "Egress",

@@ -109,6 +109,12 @@ class Account(models.Model):
         related_name="+",
         help_text="Tried where the first does not get through. Its address must be allowed for the key, too.",
     )
+    canary = models.BooleanField(
+        default=False,
+        help_text="Once a day panicboard places a small order far from the market in each order family of "
+        "this account, panics the account, and sees that they are gone. Only for an account of its own, "
+        "without a bot: whatever else stands there is cancelled too.",
+    )
     key_type = models.CharField(max_length=10, choices=KeyType.choices, default=KeyType.HMAC)
     sealed_credentials = models.TextField(blank=True, editable=False)
     latched_at = models.DateTimeField(null=True, blank=True, editable=False)

@@ -23,6 +23,7 @@ class Panic(models.Model):
         ADMIN = "admin", "admin"
         SHELL = "shell", "shell"
         BREAK_GLASS = "break-glass", "break-glass"
+        CANARY = "canary", "canary"
 
     scope = models.CharField(max_length=10, choices=Scope.choices)
     desk = models.ForeignKey(Desk, on_delete=models.PROTECT, null=True, blank=True)

@@ -24,12 +24,14 @@ from panicboard.simulator.coinswitch_orders import (
     POSITION_TYPES,
     Moments,
     as_wire,
+    instrument,
     is_raised,
     new_order_id,
     set_raised,
     state,
 )
 from panicboard.simulator.seeding import seeded_order
+from panicboard.simulator.symbols import USDM_SYMBOLS, Symbol, unlisted
 
 if TYPE_CHECKING:
     from panicboard.simulator.world import World
@@ -54,6 +56,8 @@ ALLOWED_CALLS = {
     ("POST", f"{_FUTURES}/orders/open"): 20,
     ("POST", f"{_FUTURES}/orders/closed"): 20,
     ("GET", f"{_FUTURES}/positions"): 20,
+    ("GET", f"{_FUTURES}/instrument_info"): 100,
+    ("GET", f"{_FUTURES}/ticker"): 100,
 }
 
 
@@ -103,6 +107,8 @@ class CoinSwitchApi(Api):
             Route("POST", f"{_FUTURES}/orders/open", self.open_orders),
             Route("POST", f"{_FUTURES}/orders/closed", self.closed_orders),
             Route("GET", f"{_FUTURES}/positions", self.positions),
+            Route("GET", f"{_FUTURES}/instrument_info", self.instruments),
+            Route("GET", f"{_FUTURES}/ticker", self.ticker),
         ]
 
     def perform(self, call: Call) -> Reply:
@@ -142,7 +148,7 @@ class CoinSwitchApi(Api):
         """POST cancel_all, of one symbol or of the whole account, TP/SL included: names what it asked for."""
         _need_exchange(params)
         symbol = self._symbol(params) if params.get("symbol") else None
-        orders = [o for o in self.world.books.open(call.owner, BOOK, symbol) if not is_raised(o)]
+        orders = [o for o in self.world.reach(call.owner, BOOK, symbol) if not is_raised(o)]
         self._raise_cancellation(orders)
         return {"data": {"orders_ids": [order.order_id for order in orders]}}
 
@@ -167,7 +173,7 @@ class CoinSwitchApi(Api):
     def open_orders(self, call: Call, params: Fields) -> dict[str, Any]:
         """POST orders/open: the newest 50 of at most 7 days, and where the next page begins."""
         symbol, start, end, limit = self._page_of(call, params)
-        orders = self.world.books.open(call.owner, BOOK, symbol)
+        orders = self.world.reach(call.owner, BOOK, symbol)
         return self._page(orders, start, end, limit)
 
     def closed_orders(self, call: Call, params: Fields) -> dict[str, Any]:
@@ -241,6 +247,19 @@ class CoinSwitchApi(Api):
                 if size
             ]
         }
+
+    # Market data.
+
+    def instruments(self, call: Call, params: Fields) -> dict[str, Any]:
+        """GET instrument_info: what the venue wants of an order, by symbol."""
+        return {"data": {name: instrument(_listed(name)) for name in sorted(self.symbols)}}
+
+    def ticker(self, call: Call, params: Fields) -> dict[str, Any]:
+        """GET ticker: the present price of one symbol, under the name of the exchange."""
+        _need_exchange(params)
+        symbol = _listed(self._symbol(params))
+        price = {"symbol": symbol.name, "last_price": symbol.price, "mark_price": symbol.price}
+        return {"data": {EXCHANGE: price | {"index_price": symbol.price, "timestamp": call.now_ms}}}
 
     # What the control plane asks.
 
@@ -372,6 +391,11 @@ class CoinSwitchApi(Api):
     def _forget(self) -> None:
         self.symbols = set(SYMBOLS)
         self.moments.clear()
+
+
+def _listed(name: str) -> Symbol:
+    """A symbol with its digits and its price, which are those of the same one at Binance."""
+    return next((symbol for symbol in USDM_SYMBOLS if symbol.name == name), unlisted(name))
 
 
 def _json_body(call: Call) -> dict[str, Any]:

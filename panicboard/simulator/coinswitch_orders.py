@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 from panicboard.simulator.book import Order
+from panicboard.simulator.symbols import Symbol
 
 EXCHANGE = "EXCHANGE_2"
 ORDER_TYPES = ("MARKET", "LIMIT", "TAKE_PROFIT_MARKET", "STOP_MARKET")
@@ -79,6 +80,30 @@ def as_wire(order: Order, status: str, *, cancel_names: bool = False) -> dict[st
     if order.client_order_id:
         told["client_order_id"] = order.client_order_id
     return told
+
+
+def instrument(symbol: Symbol) -> dict[str, Any]:
+    """A symbol as GET instrument_info shows it; `tick_size` counts in units of the last digit."""
+    step = format(Decimal(1).scaleb(-symbol.quantity_digits), "f")
+    return {
+        "symbol": symbol.base.lower(),
+        "base_asset": symbol.base.lower(),
+        "quote_asset": symbol.quote.lower(),
+        "status": "TRADING",
+        "type": "PERPETUAL_FUTURES",
+        "min_leverage": "1",
+        "max_leverage": "25",
+        "leverage_step": 1,
+        "min_base_quantity": step,
+        "base_quantity_step_size": step,
+        "quantity_precision": symbol.quantity_digits,
+        "price_precision": symbol.price_digits,
+        "tick_size": 1,
+        "max_market_base_quantity": "119",
+        "max_base_quantity": "952",
+        "taker_fee_rate": "0.00065",
+        "maker_fee_rate": "0.00024",
+    }
 
 
 def new_order_id(now_ms: int) -> str:

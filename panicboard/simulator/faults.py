@@ -29,6 +29,7 @@ CALL_KINDS = frozenset(
         "429",
         "429_retry_after",
         "418",
+        "refused",
         "403_html",
         "garbage",
         "truncated",
@@ -38,7 +39,9 @@ CALL_KINDS = frozenset(
     }
 )
 BOOK_KINDS = frozenset({"refuse_cancel", "fill_during", "unknown_status"})
-KINDS = CALL_KINDS | BOOK_KINDS | {"requote"}
+#: `moved_book`: the venue has moved a family of orders to calls that nobody knows yet. The old ones list none
+#: of them and cancel none at once; asked for by its id, an order is told as ever.
+KINDS = CALL_KINDS | BOOK_KINDS | {"requote", "moved_book"}
 
 #: The options each kind takes beside account, venue, method, path, skip (call faults only) and count.
 OPTIONS: dict[str, frozenset[str]] = {
@@ -49,12 +52,14 @@ OPTIONS: dict[str, frozenset[str]] = {
     "429": frozenset(),
     "429_retry_after": frozenset({"seconds"}),
     "418": frozenset({"seconds"}),
+    "refused": frozenset({"status", "code", "text"}),
     "clock_skew_ms": frozenset({"ms"}),
     "cached": frozenset({"tells", "seconds"}),
     "refuse_cancel": frozenset({"order_id", "symbol"}),
     "fill_during": frozenset({"order_id", "symbol"}),
     "unknown_status": frozenset({"order_id", "symbol", "status"}),
     "requote": frozenset({"ms", "symbol", "book"}),
+    "moved_book": frozenset({"book"}),
 }
 #: By which header a cached copy can be told from a fresh answer: its `tells`, the first unless it says so.
 COPY_TELLS = ("age", "date", "x_cache", "cf_cache_status")
@@ -122,9 +127,10 @@ class Faults:
         self.on_calls: list[Fault] = []
         self.on_books: list[Fault] = []
         self.requotes: list[Fault] = []
+        self.moved: list[Fault] = []
 
     def __iter__(self) -> Iterator[Fault]:
-        return itertools.chain(self.on_calls, self.on_books, self.requotes)
+        return itertools.chain(self.on_calls, self.on_books, self.requotes, self.moved)
 
     def add(self, spec: dict[str, Any]) -> Fault:
         """Make a rule from its JSON form. Raises ValueError naming what is wrong with it."""
@@ -158,6 +164,7 @@ class Faults:
         self.on_calls.clear()
         self.on_books.clear()
         self.requotes.clear()
+        self.moved.clear()
 
     def of_call(self, account: str, venue: str, method: str, path: str) -> list[Fault]:
         """The call faults that strike this request, each counted as used once.
@@ -182,6 +189,13 @@ class Faults:
                 return fault
         return None
 
+    def has_moved(self, account: str, book: str) -> bool:
+        """Whether the orders of this book are out of reach of every call that is not about one of them."""
+        return any(
+            fault.account in (None, account) and fault.options.get("book") in (None, book)
+            for fault in self.moved
+        )
+
     def status(self, order: Order, status: str) -> str:
         """The status word to show for an order: the venue's own, or one that nobody knows."""
         for fault in self.on_books:
@@ -200,4 +214,6 @@ class Faults:
     def _list_of(self, fault: Fault) -> list[Fault]:
         if fault.kind == "requote":
             return self.requotes
+        if fault.kind == "moved_book":
+            return self.moved
         return self.on_calls if fault.kind in CALL_KINDS else self.on_books

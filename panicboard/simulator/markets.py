@@ -1,7 +1,7 @@
-"""The market listings that clients of portfolio margin read elsewhere: COIN-M and Spot `exchangeInfo`.
+"""What clients of portfolio margin read elsewhere: COIN-M and Spot `exchangeInfo`, and their prices.
 
-Portfolio margin publishes no listing of its own, so a client such as ccxt loads the symbols of its cm and
-margin books from /dapi and /api. Nothing else of those two APIs is here.
+Portfolio margin publishes no market data of its own, so a client loads the symbols of its cm and margin
+books from /dapi and /api. Nothing else of those two APIs is here.
 https://developers.binance.com/docs/derivatives/coin-margined-futures/market-data/rest-api/Exchange-Information
 https://developers.binance.com/docs/binance-spot-api-docs/rest-api/general-endpoints#exchange-information
 """
@@ -11,10 +11,10 @@ from typing import Any, ClassVar
 
 from panicboard.simulator.accounts import PORTFOLIO, Account
 from panicboard.simulator.api import Call, Params, Route
-from panicboard.simulator.binance_common import BinanceApi
+from panicboard.simulator.binance_common import BinanceApi, refuse
 from panicboard.simulator.book import Order
 from panicboard.simulator.portfolio_state import COINM_SYMBOLS, MARGIN_SYMBOLS
-from panicboard.simulator.symbols import Symbol, usdm_contract
+from panicboard.simulator.symbols import Symbol, mark_json, usdm_contract
 
 
 class MarketsApi(BinanceApi):
@@ -24,6 +24,9 @@ class MarketsApi(BinanceApi):
     books = ()
     version: ClassVar[str]
     listing_weight: ClassVar[int]
+    price_call: ClassVar[str]
+    price_weight: ClassVar[int]
+    listed: ClassVar[tuple[Symbol, ...]]
 
     def make_routes(self) -> list[Route]:
         """Every call this API answers."""
@@ -32,6 +35,7 @@ class MarketsApi(BinanceApi):
             Route("GET", f"{base}/ping", self.ping, security="none"),
             Route("GET", f"{base}/time", self.time, security="none"),
             Route("GET", f"{base}/exchangeInfo", self.exchange_info, self.listing_weight, security="none"),
+            Route("GET", f"{base}/{self.price_call}", self.price, self.price_weight, security="none"),
         ]
 
     def ping(self, call: Call, params: Params) -> dict[str, str]:
@@ -49,12 +53,23 @@ class MarketsApi(BinanceApi):
             "serverTime": call.now_ms,
             "rateLimits": [],
             "exchangeFilters": [],
-            "symbols": self.listing(),
+            "symbols": [self.entry(symbol) for symbol in self._asked(params)],
         }
 
-    def listing(self) -> list[dict[str, Any]]:
-        """The entries of `symbols`."""
+    def price(self, call: Call, params: Params) -> object:
+        """The present price of one symbol or of all, as the subclass's own call tells it."""
         raise NotImplementedError
+
+    def entry(self, symbol: Symbol) -> dict[str, Any]:
+        """One entry of `symbols`."""
+        raise NotImplementedError
+
+    def _asked(self, params: Params) -> list[Symbol]:
+        wanted = params.get("symbol")
+        found = [symbol for symbol in self.listed if wanted in (None, "", symbol.name)]
+        if not found:
+            raise refuse(-1121, "Invalid symbol.")
+        return found
 
     def seed(self, account: Account, book: str, fields: Mapping[str, Any]) -> Order:
         """There are no orders here."""
@@ -68,10 +83,20 @@ class CoinMarginedMarkets(MarketsApi):
     pool = "fapi"
     version = "v1"
     listing_weight = 1
+    price_call = "premiumIndex"
+    price_weight = 10
+    listed = COINM_SYMBOLS
 
-    def listing(self) -> list[dict[str, Any]]:
-        """One perpetual contract for each symbol."""
-        return [coinm_contract(symbol) for symbol in COINM_SYMBOLS]
+    def price(self, call: Call, params: Params) -> list[dict[str, Any]]:
+        """GET premiumIndex, weight 10: a list, of one symbol or of all."""
+        return [
+            mark_json(symbol, call.now_ms) | {"pair": symbol.name.partition("_")[0]}
+            for symbol in self._asked(params)
+        ]
+
+    def entry(self, symbol: Symbol) -> dict[str, Any]:
+        """A perpetual contract."""
+        return coinm_contract(symbol)
 
 
 class SpotMarkets(MarketsApi):
@@ -81,16 +106,25 @@ class SpotMarkets(MarketsApi):
     pool = "api"
     version = "v3"
     listing_weight = 20
+    price_call = "ticker/price"
+    price_weight = 2
+    listed = MARGIN_SYMBOLS
 
-    def listing(self) -> list[dict[str, Any]]:
-        """One pair for each symbol."""
-        return [spot_pair(symbol) for symbol in MARGIN_SYMBOLS]
+    def price(self, call: Call, params: Params) -> object:
+        """GET ticker/price, weight 2 with a symbol: one object, or a list of all."""
+        told = [{"symbol": symbol.name, "price": symbol.price} for symbol in self._asked(params)]
+        return told[0] if params.get("symbol") else told
+
+    def entry(self, symbol: Symbol) -> dict[str, Any]:
+        """A pair."""
+        return spot_pair(symbol)
 
 
 def coinm_contract(symbol: Symbol) -> dict[str, Any]:
     """One entry of `symbols` in GET /dapi/v1/exchangeInfo."""
     contract = usdm_contract(symbol)
     contract["contractStatus"] = contract.pop("status")
+    contract["filters"] = [rule for rule in contract["filters"] if rule["filterType"] != "MIN_NOTIONAL"]
     return contract | {
         "pair": symbol.name.partition("_")[0],
         "marginAsset": symbol.base,
@@ -123,6 +157,24 @@ def spot_pair(symbol: Symbol) -> dict[str, Any]:
         "ocoAllowed": True,
         "isSpotTradingAllowed": True,
         "isMarginTradingAllowed": True,
-        "filters": [rule for rule in usdm_contract(symbol)["filters"] if rule["filterType"] in wanted],
+        "filters": [
+            *(rule for rule in usdm_contract(symbol)["filters"] if rule["filterType"] in wanted),
+            {
+                "filterType": "PERCENT_PRICE_BY_SIDE",
+                "bidMultiplierUp": "5",
+                "bidMultiplierDown": "0.2",
+                "askMultiplierUp": "5",
+                "askMultiplierDown": "0.2",
+                "avgPriceMins": 5,
+            },
+            {
+                "filterType": "NOTIONAL",
+                "minNotional": "5.00000000",
+                "applyMinToMarket": True,
+                "maxNotional": "9000000.00000000",
+                "applyMaxToMarket": False,
+                "avgPriceMins": 5,
+            },
+        ],
         "permissions": ["SPOT", "MARGIN"],
     }

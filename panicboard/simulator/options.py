@@ -28,7 +28,13 @@ from panicboard.simulator.book import Order
 from panicboard.simulator.limits import ORDERS_PER_MINUTE
 from panicboard.simulator.options_orders import OLD_STATUSES, check_order, order_json
 from panicboard.simulator.seeding import Ids, seeded_order
-from panicboard.simulator.symbols import OptionSymbol, listed_options, option_contract, parse_option
+from panicboard.simulator.symbols import (
+    OptionSymbol,
+    listed_options,
+    option_contract,
+    option_mark,
+    parse_option,
+)
 
 if TYPE_CHECKING:
     from panicboard.simulator.world import World
@@ -83,6 +89,7 @@ class OptionsApi(BinanceApi):
             Route("GET", "/eapi/v1/ping", self.ping, security="none"),
             Route("GET", "/eapi/v1/time", self.time, security="none"),
             Route("GET", "/eapi/v1/exchangeInfo", self.exchange_info, security="none"),
+            Route("GET", "/eapi/v1/mark", self.mark_prices, 5, security="none"),
             Route("GET", "/eapi/v1/openOrders", self.open_orders, _listing_weight),
             Route("GET", "/eapi/v1/order", self.query_order),
             Route("GET", "/eapi/v1/historyOrders", self.history, 3),
@@ -145,6 +152,12 @@ class OptionsApi(BinanceApi):
         }
         return encode(head)[:-1] + b',"optionSymbols":' + self._symbols_json + b"}"
 
+    def mark_prices(self, call: Call, params: Params) -> list[dict[str, Any]]:
+        """GET mark, weight 5: a list, of one symbol or of all."""
+        today = datetime.fromtimestamp(call.now_ms / 1000, UTC).date()
+        names = [self._known_symbol(params)] if params.get("symbol") else list(self.symbols)
+        return [option_mark(self.symbols[name], today) for name in names]
+
     # Orders.
 
     def open_orders(self, call: Call, params: Params) -> list[dict[str, Any]]:
@@ -153,7 +166,7 @@ class OptionsApi(BinanceApi):
         first_id, start, end = (integer(params, name) for name in ("orderId", "startTime", "endTime"))
         return [
             order_json(order, self._status(order))
-            for order in self.world.books.open(call.owner, BOOK, symbol)
+            for order in self.world.reach(call.owner, BOOK, symbol)
             if within(order, start, end) and (first_id is None or int(order.order_id) >= first_id)
         ]
 
@@ -234,7 +247,7 @@ class OptionsApi(BinanceApi):
 
     def cancel_all(self, call: Call, params: Params) -> dict[str, Any]:
         """DELETE allOpenOrders, weight 1: one symbol; `code` is a string here."""
-        for order in self.world.books.open(call.owner, BOOK, self._known_symbol(params)):
+        for order in self.world.reach(call.owner, BOOK, self._known_symbol(params)):
             self.world.cancel(order)
         return {"code": "0", "msg": "success"}
 
@@ -425,9 +438,7 @@ class OptionsApi(BinanceApi):
         return order
 
     def _open_on(self, account: str, underlying: str) -> list[Order]:
-        return [
-            order for order in self.world.books.open(account, BOOK) if order.extra["underlying"] == underlying
-        ]
+        return [order for order in self.world.reach(account, BOOK) if order.extra["underlying"] == underlying]
 
     def _status(self, order: Order) -> str:
         status = self.world.status(order)

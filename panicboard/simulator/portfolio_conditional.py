@@ -57,7 +57,7 @@ class ConditionalBook:
 
     def open(self, call: Call, symbol: str | None) -> list[Order]:
         """The account's open conditional orders."""
-        return self.world.books.open(call.owner, self.book, symbol)
+        return self.world.reach(call.owner, self.book, symbol)
 
     def history(self, call: Call, symbol: str | None) -> list[Order]:
         """All the account's conditional orders."""

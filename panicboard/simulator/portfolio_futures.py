@@ -156,7 +156,7 @@ class FuturesBook:
         return told | (_UM_ONLY if self.book == "um" else {"pair": _pair(order)})
 
     def _open(self, call: Call, symbol: str | None) -> list[Order]:
-        return self.world.books.open(call.owner, self.book, symbol)
+        return self.world.reach(call.owner, self.book, symbol)
 
     def _find(self, call: Call, params: Params) -> Order | None:
         symbol = self.state.symbol(self.book, params).name

@@ -315,7 +315,7 @@ class MarginBook:
         return f"cancel_{next(self.world.serial)}"
 
     def _open(self, call: Call, symbol: str | None) -> list[Order]:
-        return self.world.books.open(call.owner, BOOK, symbol)
+        return self.world.reach(call.owner, BOOK, symbol)
 
     def _find(self, call: Call, params: Params) -> Order | None:
         symbol = self.state.symbol(BOOK, params).name

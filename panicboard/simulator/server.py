@@ -162,6 +162,9 @@ class Simulator:
                 until = self.world.now_ms() + int(float(options.get("seconds", 120)) * 1000)
                 text = f"Way too many requests; IP banned until {until}."
                 return api.error(call, 418, -1003, text)
+            elif kind == "refused":
+                status, code = int(options.get("status", 400)), int(options.get("code", -2019))
+                return api.error(call, status, code, str(options.get("text", "Margin is insufficient.")))
             elif kind in ANSWERS:
                 reply = api.error(call, *ANSWERS[kind])
                 if kind == "429_retry_after":

@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 ONBOARD_MS = 1_569_398_400_000
+FUNDING_MS = 8 * 3600 * 1000
 PERPETUAL_END_MS = 4_133_404_800_000  # the venue's "never", 2100-12-25
 
 
@@ -103,6 +105,20 @@ def usdm_contract(symbol: Symbol) -> dict[str, Any]:
     }
 
 
+def mark_json(symbol: Symbol, now_ms: int) -> dict[str, Any]:
+    """One entry of GET premiumIndex, on USD-M and on COIN-M: the price never moves here."""
+    return {
+        "symbol": symbol.name,
+        "markPrice": symbol.price,
+        "indexPrice": symbol.price,
+        "estimatedSettlePrice": symbol.price,
+        "lastFundingRate": "0.00010000",
+        "interestRate": "0.00010000",
+        "nextFundingTime": now_ms - now_ms % FUNDING_MS + FUNDING_MS,
+        "time": now_ms,
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class OptionSymbol:
     """An option contract, as its name spells it: `BTC-200730-9000-C`."""
@@ -173,6 +189,31 @@ def option_contract(symbol: OptionSymbol) -> dict[str, Any]:
             {"filterType": "PRICE_FILTER", "minPrice": "0.001", "maxPrice": "100000", "tickSize": "0.001"},
             {"filterType": "LOT_SIZE", "minQty": "0.01", "maxQty": "10000", "stepSize": "0.01"},
         ],
+    }
+
+
+def option_mark(symbol: OptionSymbol, today: date) -> dict[str, Any]:
+    """One entry of GET /eapi/v1/mark: a price that is about right, and whatever else it comes with."""
+    spot = next((Decimal(s.price) for s in USDM_SYMBOLS if s.name == symbol.underlying), Decimal(1000))
+    strike, days = Decimal(symbol.strike), max(0, (symbol.expiry - today).days)
+    intrinsic = max(Decimal(0), (spot - strike) * (1 if symbol.call else -1))
+    time_value = spot * Decimal(days) / 2000 * max(Decimal(0), 1 - 2 * abs(spot - strike) / spot)
+    price = max(Decimal("0.001"), intrinsic + time_value).quantize(Decimal("0.001"))
+    moneyness = (spot - strike) / spot * (1 if symbol.call else -1)
+    delta = min(Decimal("0.99"), max(Decimal("0.01"), Decimal("0.5") + 3 * moneyness))
+    return {
+        "symbol": symbol.name,
+        "markPrice": str(price),
+        "bidIV": "0.50000000",
+        "askIV": "0.60000000",
+        "markIV": "0.55000000",
+        "delta": f"{delta if symbol.call else -delta:.8f}",
+        "theta": "-1.00000000",
+        "gamma": "0.00010000",
+        "vega": "10.00000000",
+        "highPriceLimit": str(price * 3),
+        "lowPriceLimit": "0.001",
+        "riskFreeInterest": "0.1",
     }
 
 

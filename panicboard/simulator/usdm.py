@@ -24,7 +24,7 @@ from panicboard.simulator.binance_common import (
 )
 from panicboard.simulator.book import Order
 from panicboard.simulator.seeding import Ids, seeded_order
-from panicboard.simulator.symbols import USDM_SYMBOLS, Symbol, unlisted, usdm_contract
+from panicboard.simulator.symbols import USDM_SYMBOLS, Symbol, mark_json, unlisted, usdm_contract
 from panicboard.simulator.usdm_account import ORDER_LIMITS, AccountCalls
 from panicboard.simulator.usdm_orders import (
     ALGO_TYPES,
@@ -54,6 +54,10 @@ def _listing_weight(params: Params) -> int:
     return 1 if params.get("symbol") else 40
 
 
+def _mark_weight(params: Params) -> int:
+    return 1 if params.get("symbol") else 10
+
+
 class UsdmApi(BinanceApi):
     """The USD-M futures API."""
 
@@ -78,6 +82,7 @@ class UsdmApi(BinanceApi):
             Route("GET", "/fapi/v1/ping", self.ping, security="none"),
             Route("GET", "/fapi/v1/time", self.time, security="none"),
             Route("GET", "/fapi/v1/exchangeInfo", self.exchange_info, security="none"),
+            Route("GET", "/fapi/v1/premiumIndex", self.mark_price, _mark_weight, security="none"),
             Route("GET", "/fapi/v1/openOrders", self.open_orders, _listing_weight),
             Route("GET", "/fapi/v1/openOrder", self.open_order),
             Route("GET", "/fapi/v1/order", self.query_order),
@@ -142,12 +147,18 @@ class UsdmApi(BinanceApi):
         }
         return encode(head)[:-1] + b',"symbols":' + self._symbols_json + b"}"
 
+    def mark_price(self, call: Call, params: Params) -> object:
+        """GET premiumIndex, weight 1 with a symbol, 10 without: one object, or a list of all."""
+        if params.get("symbol"):
+            return mark_json(self.symbols[self._known_symbol(params)], call.now_ms)
+        return [mark_json(symbol, call.now_ms) for symbol in self.symbols.values()]
+
     # The ordinary book.
 
     def open_orders(self, call: Call, params: Params) -> list[dict[str, Any]]:
         """GET openOrders, weight 1 with a symbol, 40 without."""
         symbol = self._known_symbol(params) if params.get("symbol") else None
-        orders = self.world.books.open(call.owner, ORDINARY, symbol)
+        orders = self.world.reach(call.owner, ORDINARY, symbol)
         return [query_json(order, self.world.status(order)) for order in orders]
 
     def open_order(self, call: Call, params: Params) -> dict[str, Any]:
@@ -231,7 +242,7 @@ class UsdmApi(BinanceApi):
 
     def cancel_all(self, call: Call, params: Params) -> dict[str, Any]:
         """DELETE allOpenOrders, weight 1: one symbol's ordinary orders; done even when there are none."""
-        for order in self.world.books.open(call.owner, ORDINARY, self._known_symbol(params)):
+        for order in self.world.reach(call.owner, ORDINARY, self._known_symbol(params)):
             self.world.cancel(order)
         return ALL_CANCELLED
 
@@ -291,7 +302,7 @@ class UsdmApi(BinanceApi):
         wanted = integer(params, "algoId")
         return [
             algo_json(order, self._algo_status(order))
-            for order in self.world.books.open(call.owner, ALGO, symbol)
+            for order in self.world.reach(call.owner, ALGO, symbol)
             if wanted is None or order.order_id == str(wanted)
         ]
 
@@ -302,7 +313,7 @@ class UsdmApi(BinanceApi):
 
     def cancel_all_algo(self, call: Call, params: Params) -> dict[str, Any]:
         """DELETE algoOpenOrders, weight 1: one symbol's conditional orders; one being triggered stays."""
-        for order in self.world.books.open(call.owner, ALGO, self._known_symbol(params)):
+        for order in self.world.reach(call.owner, ALGO, self._known_symbol(params)):
             if order.status != "TRIGGERING":
                 self.world.cancel(order)
         return ALL_CANCELLED
@@ -464,9 +475,9 @@ class UsdmApi(BinanceApi):
         return ack_json(order, "CANCELED")
 
     def _fire(self, account: str, symbol: str) -> None:
-        orders = self.world.books.open(account, ORDINARY, symbol)
+        orders = self.world.reach(account, ORDINARY, symbol)
         if self.world.switches.usdm_countdown_takes_algo:
-            conditional = self.world.books.open(account, ALGO, symbol)
+            conditional = self.world.reach(account, ALGO, symbol)
             orders += [order for order in conditional if order.status != "TRIGGERING"]
         self.world.fire(account, symbol, orders)
 

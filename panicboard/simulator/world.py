@@ -72,6 +72,12 @@ class World:
         """The clock every venue here lives by, Unix ms."""
         return time.time_ns() // 1_000_000
 
+    def reach(self, account: str, book: str, symbol: str | None = None) -> list[Order]:
+        """The open orders that lists and mass cancels of a book reach: all of them, unless it has moved."""
+        if self.faults.moved and self.faults.has_moved(account, book):
+            return []
+        return self.books.open(account, book, symbol)
+
     def cancel(self, order: Order) -> bool:
         """Cancel an open order, as far as the faults in force let it go.
 

@@ -118,6 +118,12 @@ def ago(at: datetime) -> SafeString:
 
 
 @register.filter
+def long_ago(at: datetime) -> SafeString:
+    """As `ago`, for what is looked at for days; without JavaScript it stays the day and the time."""
+    return format_html('<time data-age="long" datetime="{}">{} {}</time>', iso(at), day(at), clock(at))
+
+
+@register.filter
 def after(at: datetime | None, pressed_at: datetime) -> str:
     """Milliseconds after the press; beyond a hundred seconds, seconds."""
     if at is None:

@@ -3,6 +3,7 @@
 This package knows no Django model, no task and no template, so it runs in a plain shell.
 """
 
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -144,6 +145,18 @@ class CancelResult:
 
 
 @dataclass(frozen=True, slots=True)
+class FarOrder:
+    """An order that cannot fill: a bid far below the market, or a buy that triggers far above it."""
+
+    family: str
+    symbol: str
+    order_type: str
+    quantity: Decimal
+    price: Decimal | None = None
+    trigger_price: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class VenueCountdown:
     """A countdown as the venue itself reports it."""
 
@@ -236,6 +249,8 @@ class VenueAdapter(ABC):
 
     #: Does `history` take an empty symbol for all symbols at once?
     account_wide_history: ClassVar[bool] = False
+    #: The families in which `place_far_order` places, first to last; none that would need a position.
+    canary_families: ClassVar[tuple[str, ...]]
 
     @abstractmethod
     def __init__(
@@ -323,6 +338,26 @@ class VenueAdapter(ABC):
     @abstractmethod
     def order(self, ref: OrderRef) -> Order:
         """One order's present state. Raises OrderNotFound when the venue does not know it."""
+
+    @classmethod
+    def canary_order_id(cls) -> str:
+        """A new client order id, by which a person knows a canary's order."""
+        return f"panicboard-canary-{secrets.token_hex(6)}"
+
+    @abstractmethod
+    def plan_far_order(self, family: str) -> FarOrder:
+        """The smallest order of this family that cannot fill, by the venue's present price and filters.
+
+        Several calls, of public market data; nothing is placed. Raises NotDone when no order is far away.
+        """
+
+    @abstractmethod
+    def place_far_order(self, order: FarOrder, client_order_id: str) -> Order:
+        """Place what `plan_far_order` planned, in one call. Returns it as the venue took it.
+
+        Placing is not idempotent: after OutcomeUnknown the order is looked up with `order`, by its client
+        order id, and never placed again. Counts in the venue's limit of orders.
+        """
 
     def history_weight(self, family: str) -> int | None:
         """What `history` costs in this family, or None where the venue has no such call."""

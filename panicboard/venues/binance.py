@@ -5,6 +5,7 @@ https://developers.binance.com/docs/derivatives/usds-margined-futures/error-code
 """
 
 import base64
+import copy
 import hashlib
 import hmac
 import json
@@ -169,6 +170,12 @@ class BinanceHttp:
         self._time_path = time_path
         self._ping_path = ping_path
         self._rate_limit_codes = rate_limit_codes
+
+    def at(self, base_url: str, limit: Limit) -> "BinanceHttp":
+        """The same account's calls to another Binance API, paid from a limit of that one."""
+        other = copy.copy(self)
+        other.base_url, other.limit, other.clock = base_url, limit, http.clock_of(base_url)
+        return other
 
     def sync_clock(self) -> int:
         """Read the venue's time and keep the offset. Weight 1. Returns the offset in ms."""

@@ -9,6 +9,7 @@ https://developers.binance.com/docs/derivatives/options-trading/general-info
 
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from panicboard.venues.asked import of_symbol, same_order
@@ -20,6 +21,7 @@ from panicboard.venues.base import (
     CancelResult,
     Credentials,
     Family,
+    FarOrder,
     HeartbeatReply,
     Limit,
     Listing,
@@ -32,6 +34,7 @@ from panicboard.venues.base import (
     VenueCountdown,
 )
 from panicboard.venues.binance import BinanceHttp, order_state
+from panicboard.venues.binance_markets import as_placed, rules_of
 from panicboard.venues.binance_replies import (
     HISTORY_PAGE,
     access,
@@ -45,7 +48,8 @@ from panicboard.venues.binance_replies import (
     rows,
     single_cancel,
 )
-from panicboard.venues.errors import OutcomeUnknown
+from panicboard.venues.errors import NotDone, OutcomeUnknown
+from panicboard.venues.far_orders import FAR_BELOW, far_bid, plain
 from panicboard.venues.values import (
     LONGEST_COUNTDOWN_MS,
     LONGEST_SIDE,
@@ -69,6 +73,13 @@ ORDINARY = Family(
     cancel_batch=10,
 )
 
+#: New orders, of all symbols together.
+ORDERS = Limit("eapi-orders", "key", 1200)
+#: An option fit for a canary lives so long yet, moves so much with its underlying, and has half of its price
+#: so many ticks above zero: then nobody sells it at that half.
+CANARY_LIFE_MS = 7 * 24 * 3600 * 1000
+CANARY_DELTAS = (Decimal("0.3"), Decimal("0.7"))
+CANARY_TICKS = 10
 HISTORY_DEPTH_MS = 5 * 24 * 3600 * 1000  # the venue keeps finished orders this long
 
 
@@ -82,11 +93,12 @@ class BinanceOptions(VenueAdapter):
     slug = "binance-options"
     label = "Binance Options"
     families = (ORDINARY,)
-    limits: ClassVar[tuple[Limit, ...]] = (Limit("eapi", "address", 2400),)
+    limits: ClassVar[tuple[Limit, ...]] = (Limit("eapi", "address", 2400), ORDERS)
     key_types = ("hmac", "rsa", "ed25519")
     has_countdown = True
     has_countdown_read = True
     locks_after_firing = True
+    canary_families = (ORDINARY.slug,)
 
     #: What `underlyings` has learnt of symbols whose name does not tell; the same for every account.
     _underlyings: ClassVar[dict[str, str]] = {}
@@ -302,6 +314,55 @@ class BinanceOptions(VenueAdapter):
         """
         params = {"symbol": ref.symbol, **one_id(ref, "orderId", "clientOrderId")}
         return same_order(_order(self.http.signed("GET", "/eapi/v1/order", 1, params)), ref)
+
+    def plan_far_order(self, family: str) -> FarOrder:
+        """The smallest bid that cannot fill, on the option of which the least costs the least.
+
+        GET /eapi/v1/exchangeInfo, weight 1, and GET /eapi/v1/mark, weight 5; no key.
+        https://developers.binance.com/docs/derivatives/options-trading/market-data/Exchange-Information
+        https://developers.binance.com/docs/derivatives/options-trading/market-data/Option-Mark-Price
+        """
+        reply = fields(self.http.public("GET", "/eapi/v1/exchangeInfo", 1), "exchangeInfo")
+        options = rows(reply.get("optionSymbols"), "exchangeInfo optionSymbols")
+        told = rows(self.http.public("GET", "/eapi/v1/mark", 5), "mark")
+        marks = {required(mark, "symbol"): mark for mark in told}
+        alive_ms = self.http.clock.now_ms() + CANARY_LIFE_MS
+        fit = []
+        for option in options:
+            name = required(option, "symbol")
+            mark = marks.get(name, {})
+            if (
+                option.get("status", "TRADING") == "TRADING"
+                and amount(option.get("expiryDate")) >= alive_ms
+                and CANARY_DELTAS[0] <= abs(amount(mark.get("delta"))) <= CANARY_DELTAS[1]
+            ):
+                rules, price = rules_of(option), amount(mark.get("markPrice"))
+                if price * FAR_BELOW >= CANARY_TICKS * rules.tick:
+                    fit.append(far_bid(family, name, price, rules))
+        if not fit:
+            raise NotDone("no option that lives a week yet is fit for an order far from the market")
+        return min(fit, key=lambda order: ((order.price or 0) * order.quantity, order.symbol))
+
+    def place_far_order(self, order: FarOrder, client_order_id: str) -> Order:
+        """Place a bid that is refused rather than taken at once, once.
+
+        POST /eapi/v1/order, no weight, one of the order count. Raises VenueRejected, as after a countdown has
+        fired (-2010), and OutcomeUnknown when it may stand: never to be repeated then.
+        https://developers.binance.com/docs/derivatives/options-trading/trade/New-Order
+        """
+        params = {
+            "symbol": order.symbol,
+            "side": "BUY",
+            "type": order.order_type,
+            "quantity": plain(order.quantity),
+            "price": None if order.price is None else plain(order.price),
+            "timeInForce": "GTC",
+            "postOnly": True,
+            "newOrderRespType": "RESULT",  # the shorter one tells no status
+            "clientOrderId": client_order_id,
+        }
+        self.http.budget.spend(ORDERS, 1)
+        return as_placed(_order(self.http.signed("POST", "/eapi/v1/order", 0, params)), client_order_id)
 
     def history_weight(self, family: str) -> int | None:
         """Weight 3 for every thousand orders begun."""

@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import ClassVar, TypeVar
 
 from panicboard.venues.asked import of_symbol, same_order
@@ -25,6 +26,7 @@ from panicboard.venues.base import (
     CancelResult,
     Credentials,
     Family,
+    FarOrder,
     Limit,
     Listing,
     MassCancel,
@@ -35,6 +37,7 @@ from panicboard.venues.base import (
     VenueAdapter,
 )
 from panicboard.venues.binance import BinanceHttp
+from panicboard.venues.binance_markets import as_placed, price_of, symbol_rules
 from panicboard.venues.binance_orders import algo_order, ordinary_order
 from panicboard.venues.binance_portfolio_orders import (
     cancelled_margin_orders,
@@ -53,6 +56,7 @@ from panicboard.venues.binance_replies import (
     single_cancel,
 )
 from panicboard.venues.errors import EndpointGone, OrderNotFound
+from panicboard.venues.far_orders import Rules, far_bid, far_stop, plain
 from panicboard.venues.values import flag
 
 T = TypeVar("T")
@@ -114,6 +118,16 @@ MARGIN = Family(
     query_weight=10,
 )
 
+#: New orders, of all books together.
+ORDERS = Limit("papi-orders", "key", 1200)
+#: Where a canary's orders stand: symbols whose smallest order is worth 10 USD at most.
+CANARY_SYMBOLS = {"um": "XRPUSDT", "cm": "ETHUSD_PERP", "margin": "XRPUSDT"}
+#: Portfolio margin has no market data: each product's API tells, at its own address, for its own limit.
+_MARKET_LIMITS = {
+    "fapi": Limit("fapi", "address", 2400),
+    "dapi": Limit("fapi", "address", 2400),  # one limit with USD-M since 2026-06-30
+    "api": Limit("api", "address", 6000),
+}
 #: Books that trade the same symbols: what is known in one is cancelled and read in both.
 _GROUPS = ((UM_CONDITIONAL, UM), (CM_CONDITIONAL, CM), (MARGIN,))
 _MASS_CANCEL_WEIGHTS = {UM_CONDITIONAL: 1, CM_CONDITIONAL: 1, UM: 1, CM: 1, MARGIN: 5}
@@ -133,8 +147,9 @@ class BinancePortfolio(VenueAdapter):
     slug = "binance-portfolio"
     label = "Binance Portfolio Margin"
     families = (UM_CONDITIONAL, CM_CONDITIONAL, UM, CM, MARGIN)
-    limits: ClassVar[tuple[Limit, ...]] = (Limit("papi", "address", 6000),)
+    limits: ClassVar[tuple[Limit, ...]] = (Limit("papi", "address", 6000), ORDERS)
     key_types = ("hmac", "rsa", "ed25519")
+    canary_families = tuple(family.slug for family in families)
 
     def __init__(
         self,
@@ -455,6 +470,126 @@ class BinancePortfolio(VenueAdapter):
         reply = self.http.signed("GET", "/papi/v1/margin/order", 10, params)
         return same_order(ordinary_order("margin", reply), ref)
 
+    def plan_far_order(self, family: str) -> FarOrder:
+        """The smallest order of one book that cannot fill, by what that product's own API tells."""
+        product = family.removesuffix("_conditional")
+        symbol = CANARY_SYMBOLS[product]
+        rules, price = {"um": self.um_market, "cm": self.cm_market, "margin": self.margin_market}[product](
+            symbol
+        )
+        plan = far_stop if self.family(family).conditional else far_bid
+        return plan(family, symbol, price, rules)
+
+    def um_market(self, symbol: str) -> tuple[Rules, Decimal]:
+        """The rules and the present price of a um symbol.
+
+        GET /fapi/v1/exchangeInfo, weight 1, and GET /fapi/v1/premiumIndex, weight 1 with a symbol; no key.
+        https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api/Mark-Price
+        """
+        http = self._market("fapi")
+        rules = symbol_rules(http.public("GET", "/fapi/v1/exchangeInfo", 1), symbol)
+        reply = http.public("GET", "/fapi/v1/premiumIndex", 1, {"symbol": symbol})
+        return rules, price_of(reply, symbol, "markPrice")
+
+    def cm_market(self, symbol: str) -> tuple[Rules, Decimal]:
+        """The rules and the present price of a cm symbol.
+
+        GET /dapi/v1/exchangeInfo, weight 1, and GET /dapi/v1/premiumIndex, weight 10; no key.
+        https://developers.binance.com/docs/derivatives/coin-margined-futures/market-data/rest-api/Index-Price-and-Mark-Price
+        """
+        http = self._market("dapi")
+        rules = symbol_rules(http.public("GET", "/dapi/v1/exchangeInfo", 1), symbol)
+        reply = http.public("GET", "/dapi/v1/premiumIndex", 10, {"symbol": symbol})
+        return rules, price_of(reply, symbol, "markPrice")
+
+    def margin_market(self, symbol: str) -> tuple[Rules, Decimal]:
+        """The rules and the present price of a margin symbol, which is one of the Spot market.
+
+        GET /api/v3/exchangeInfo, weight 20, and GET /api/v3/ticker/price, weight 2 with a symbol; no key.
+        https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints#symbol-price-ticker
+        """
+        http = self._market("api")
+        rules = symbol_rules(http.public("GET", "/api/v3/exchangeInfo", 20, {"symbol": symbol}), symbol)
+        reply = http.public("GET", "/api/v3/ticker/price", 2, {"symbol": symbol})
+        return rules, price_of(reply, symbol, "price")
+
+    def place_far_order(self, order: FarOrder, client_order_id: str) -> Order:
+        """Place an order in the book of its family, once."""
+        if order.family == UM_CONDITIONAL.slug:
+            # A call that is gone has placed nothing: the older one may follow.
+            placed = self._algo_or_strategy(
+                lambda: self.place_algo(order, client_order_id),
+                lambda: self.place_strategy("um", order, client_order_id),
+            )
+        elif order.family == CM_CONDITIONAL.slug:
+            placed = self.place_strategy("cm", order, client_order_id)
+        else:
+            placed = self.place_ordinary(order, client_order_id)
+        return as_placed(placed, client_order_id)
+
+    def place_ordinary(self, order: FarOrder, client_order_id: str) -> Order:
+        """Place a bid: on um and cm one that is refused rather than taken at once (GTX).
+
+        POST /papi/v1/um/order, /papi/v1/cm/order or /papi/v1/margin/order, weight 1, one of the order count.
+        Raises VenueRejected, as for want of margin, and OutcomeUnknown when it may stand: never to be
+        repeated then.
+        https://developers.binance.com/docs/derivatives/portfolio-margin/trade/New-UM-Order
+        https://developers.binance.com/docs/derivatives/portfolio-margin/trade/New-CM-Order
+        https://developers.binance.com/docs/derivatives/portfolio-margin/trade/New-Margin-Order
+        """
+        params = {
+            "symbol": order.symbol,
+            "side": "BUY",
+            "type": order.order_type,
+            "timeInForce": "GTC" if order.family == MARGIN.slug else "GTX",
+            "quantity": plain(order.quantity),
+            "price": None if order.price is None else plain(order.price),
+            "newClientOrderId": client_order_id,
+            "newOrderRespType": "RESULT",
+        }
+        self.http.budget.spend(ORDERS, 1)
+        reply = self.http.signed("POST", f"/papi/v1/{order.family}/order", 1, params)
+        return ordinary_order(order.family, reply)
+
+    def place_algo(self, order: FarOrder, client_order_id: str) -> Order:
+        """Place a conditional um order.
+
+        POST /papi/v1/um/algo/order, weight 1, one of the order count. Raises EndpointGone where
+        um/conditional serves.
+        https://developers.binance.com/docs/derivatives/portfolio-margin/trade/New-UM-Algo-Order
+        """
+        params = {
+            "algoType": "CONDITIONAL",
+            "symbol": order.symbol,
+            "side": "BUY",
+            "type": order.order_type,
+            "quantity": plain(order.quantity),
+            "triggerPrice": None if order.trigger_price is None else plain(order.trigger_price),
+            "clientAlgoId": client_order_id,
+        }
+        self.http.budget.spend(ORDERS, 1)
+        reply = self.http.signed("POST", "/papi/v1/um/algo/order", 1, params)
+        return algo_order(UM_CONDITIONAL.slug, reply)
+
+    def place_strategy(self, book: str, order: FarOrder, client_order_id: str) -> Order:
+        """Place a conditional order of cm, or of um in the older generation.
+
+        POST /papi/v1/cm/conditional/order or /papi/v1/um/conditional/order, weight 1, one of the order count.
+        Raises EndpointGone for um where um/algo serves.
+        https://developers.binance.com/docs/derivatives/portfolio-margin/trade/New-CM-Conditional-Order
+        """
+        params = {
+            "symbol": order.symbol,
+            "side": "BUY",
+            "strategyType": order.order_type,
+            "quantity": plain(order.quantity),
+            "stopPrice": None if order.trigger_price is None else plain(order.trigger_price),
+            "newClientStrategyId": client_order_id,
+        }
+        self.http.budget.spend(ORDERS, 1)
+        reply = self.http.signed("POST", f"/papi/v1/{book}/conditional/order", 1, params)
+        return strategy_order(f"{book}_conditional", reply)
+
     def history_weight(self, family: str) -> int | None:
         """For every seven days begun and every thousand orders in them. None for margin.
 
@@ -515,6 +650,11 @@ class BinancePortfolio(VenueAdapter):
         params = {"symbol": symbol, "startTime": start_ms, "endTime": end_ms, "limit": HISTORY_PAGE}
         reply = self.http.signed("GET", path, 1, params)
         return of_symbol([strategy_order(f"{book}_conditional", item) for item in rows(reply, path)], symbol)
+
+    def _market(self, api: str) -> BinanceHttp:
+        """Another Binance API: its host's name begins with its own, where this one's begins with papi."""
+        base_url = self.http.base_url.replace("://papi.", f"://{api}.", 1)
+        return self.http.at(base_url, _MARKET_LIMITS[api])
 
     def _cancel(self, family: str, ref: OrderRef) -> None:
         if family == UM_CONDITIONAL.slug:

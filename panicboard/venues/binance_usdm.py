@@ -20,6 +20,7 @@ from panicboard.venues.base import (
     CancelResult,
     Credentials,
     Family,
+    FarOrder,
     Limit,
     Listing,
     MassCancel,
@@ -30,6 +31,7 @@ from panicboard.venues.base import (
     VenueAdapter,
 )
 from panicboard.venues.binance import BinanceHttp
+from panicboard.venues.binance_markets import as_placed, price_of, symbol_rules
 from panicboard.venues.binance_orders import algo_order, ordinary_order
 from panicboard.venues.binance_replies import (
     HISTORY_PAGE,
@@ -44,6 +46,7 @@ from panicboard.venues.binance_replies import (
     single_cancel,
 )
 from panicboard.venues.errors import OutcomeUnknown
+from panicboard.venues.far_orders import far_bid, far_stop, plain
 from panicboard.venues.values import LONGEST_COUNTDOWN_MS, quoted, whole
 
 CONDITIONAL = Family(
@@ -67,6 +70,10 @@ ORDINARY = Family(
     cancel_batch=10,
 )
 
+#: New orders of both books together; the venue also allows no more than 300 in 10 s.
+ORDERS = Limit("fapi-orders", "key", 1200)
+#: Where a canary's orders stand: a symbol whose smallest order is worth 5 USDT only.
+CANARY_SYMBOL = "XRPUSDT"
 HISTORY_WINDOW_MS = 7 * 24 * 3600 * 1000  # the venue wants the two times less than seven days apart
 
 
@@ -80,9 +87,10 @@ class BinanceUsdm(VenueAdapter):
     slug = "binance-usdm"
     label = "Binance USD-M"
     families = (CONDITIONAL, ORDINARY)
-    limits: ClassVar[tuple[Limit, ...]] = (Limit("fapi", "address", 2400),)
+    limits: ClassVar[tuple[Limit, ...]] = (Limit("fapi", "address", 2400), ORDERS)
     key_types = ("hmac", "rsa", "ed25519")
     has_countdown = True
+    canary_families = (CONDITIONAL.slug, ORDINARY.slug)
 
     def __init__(
         self,
@@ -288,6 +296,62 @@ class BinanceUsdm(VenueAdapter):
         """
         reply = self.http.signed("GET", "/fapi/v1/algoOrder", 1, one_id(ref, "algoId", "clientAlgoId"))
         return same_order(algo_order(CONDITIONAL.slug, reply), ref)
+
+    def plan_far_order(self, family: str) -> FarOrder:
+        """The smallest order of one book that cannot fill.
+
+        GET /fapi/v1/exchangeInfo, weight 1, and GET /fapi/v1/premiumIndex, weight 1 with a symbol; no key.
+        https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api/Exchange-Information
+        https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api/Mark-Price
+        """
+        rules = symbol_rules(self.http.public("GET", "/fapi/v1/exchangeInfo", 1), CANARY_SYMBOL)
+        reply = self.http.public("GET", "/fapi/v1/premiumIndex", 1, {"symbol": CANARY_SYMBOL})
+        plan = far_stop if family == CONDITIONAL.slug else far_bid
+        return plan(family, CANARY_SYMBOL, price_of(reply, CANARY_SYMBOL, "markPrice"), rules)
+
+    def place_far_order(self, order: FarOrder, client_order_id: str) -> Order:
+        """Place an order in the book of its family, once."""
+        place = self.place_conditional if order.family == CONDITIONAL.slug else self.place_ordinary
+        return as_placed(place(order, client_order_id), client_order_id)
+
+    def place_ordinary(self, order: FarOrder, client_order_id: str) -> Order:
+        """Place a bid that is refused rather than taken at once (GTX).
+
+        POST /fapi/v1/order, weight 0, one of the order count. Raises VenueRejected, as for want of margin
+        (-2019), and OutcomeUnknown when it may stand: never to be repeated then.
+        https://developers.binance.com/docs/derivatives/usds-margined-futures/trade/rest-api/New-Order
+        """
+        params = {
+            "symbol": order.symbol,
+            "side": "BUY",
+            "type": order.order_type,
+            "timeInForce": "GTX",
+            "quantity": plain(order.quantity),
+            "price": None if order.price is None else plain(order.price),
+            "newClientOrderId": client_order_id,
+            "newOrderRespType": "RESULT",
+        }
+        self.http.budget.spend(ORDERS, 1)
+        return ordinary_order(ORDINARY.slug, self.http.signed("POST", "/fapi/v1/order", 0, params))
+
+    def place_conditional(self, order: FarOrder, client_order_id: str) -> Order:
+        """Place a buy that triggers above the market.
+
+        POST /fapi/v1/algoOrder, weight 0, one of the order count; at most 200 stand at a time (-4045). The
+        ordinary call refuses such orders since 2025-12-09 (-4120).
+        https://developers.binance.com/docs/derivatives/usds-margined-futures/trade/rest-api/New-Algo-Order
+        """
+        params = {
+            "algoType": "CONDITIONAL",
+            "symbol": order.symbol,
+            "side": "BUY",
+            "type": order.order_type,
+            "quantity": plain(order.quantity),
+            "triggerPrice": None if order.trigger_price is None else plain(order.trigger_price),
+            "clientAlgoId": client_order_id,
+        }
+        self.http.budget.spend(ORDERS, 1)
+        return algo_order(CONDITIONAL.slug, self.http.signed("POST", "/fapi/v1/algoOrder", 0, params))
 
     def history_weight(self, family: str) -> int | None:
         """Weight 5 for every seven days begun and every thousand orders in them."""

@@ -6,8 +6,10 @@ fill meanwhile; it counts as open until then. TP/SL orders are in the same book 
 https://api-trading.coinswitch.co/futures/concepts/order-lifecycle
 """
 
+import uuid
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, ClassVar
 
 from panicboard.venues.asked import collect, of_symbol, same_order
@@ -19,6 +21,7 @@ from panicboard.venues.base import (
     CancelResult,
     Credentials,
     Family,
+    FarOrder,
     Limit,
     Listing,
     MassCancel,
@@ -33,10 +36,12 @@ from panicboard.venues.coinswitch_http import CoinSwitchHttp
 from panicboard.venues.errors import (
     CredentialsRejected,
     EndpointGone,
+    NotDone,
     OrderNotFound,
     OutcomeUnknown,
     VenueRejected,
 )
+from panicboard.venues.far_orders import Rules, far_bid
 from panicboard.venues.values import (
     LONGEST_SIDE,
     LONGEST_TYPE,
@@ -80,6 +85,12 @@ CANCEL = Limit("cancel", "key", 10)
 STATUS = Limit("status", "key", 20)
 OPEN = Limit("open", "key", 20)
 CLOSED = Limit("closed", "key", 20)
+PLACE = Limit("place", "key", 20)
+MARKET = Limit("market", "key", 100)
+
+#: Where a canary's order stands, and what it is worth at least: the venue does not publish its least worth.
+CANARY_SYMBOL = "XRPUSDT"
+CANARY_WORTH = Decimal(10)
 
 _STATES = {
     "RAISED": OrderState.OPEN,
@@ -106,10 +117,12 @@ class CoinSwitch(VenueAdapter):
     slug = "coinswitch"
     label = "CoinSwitch PRO"
     families = (ORDINARY,)
-    limits: ClassVar[tuple[Limit, ...]] = (OPEN, CANCEL_ALL, CANCEL, STATUS, CLOSED)
+    limits: ClassVar[tuple[Limit, ...]] = (OPEN, CANCEL_ALL, CANCEL, STATUS, CLOSED, PLACE, MARKET)
     key_types = ("ed25519",)
     account_wide_cancel = True
     account_wide_history = True
+    #: TP/SL orders, which are in the same book, close a position that stands: a canary has none.
+    canary_families = (ORDINARY.slug,)
     cancel_settle_ms = 1000  # not published; a listing is dear here, and before that it is mostly in vain
     horizon_days: ClassVar[int] = HORIZON_DAYS  #: what an empty listing proves something about
 
@@ -236,6 +249,47 @@ class CoinSwitch(VenueAdapter):
         data = _data(self.http.signed("GET", "/trade/api/v2/futures/order", STATUS, query=query, reads=True))
         return same_order(_order(data.get("order")), ref)  # one level deeper than in every other reply
 
+    @classmethod
+    def canary_order_id(cls) -> str:
+        """A new client order id; the venue takes a UUID only."""
+        return str(uuid.uuid4())
+
+    def plan_far_order(self, family: str) -> FarOrder:
+        """The smallest bid that cannot fill.
+
+        GET /trade/api/v2/futures/instrument_info and GET /trade/api/v2/futures/ticker, 100 calls in 60 s.
+        https://api-trading.coinswitch.co/futures/reference/get-instrument-info
+        https://api-trading.coinswitch.co/futures/reference/get-ticker
+        """
+        query = {"exchange": EXCHANGE}
+        data = _data(self.http.signed("GET", "/trade/api/v2/futures/instrument_info", MARKET, query=query))
+        rules = _rules(data.get(CANARY_SYMBOL))
+        query["symbol"] = CANARY_SYMBOL
+        ticker = _data(self.http.signed("GET", "/trade/api/v2/futures/ticker", MARKET, query=query))
+        price = amount((ticker.get(EXCHANGE) or {}).get("mark_price"))
+        if price <= 0:
+            raise OutcomeUnknown(f"the venue tells no price of {CANARY_SYMBOL}", text=str(ticker)[:300])
+        return far_bid(family, CANARY_SYMBOL, price, rules)
+
+    def place_far_order(self, order: FarOrder, client_order_id: str) -> Order:
+        """Place a bid, once. The venue has none that is refused rather than taken at once.
+
+        POST /trade/api/v2/futures/order, 20 calls in 60 s. Raises VenueRejected, as for want of margin, and
+        OutcomeUnknown when it may stand: never to be repeated then.
+        https://api-trading.coinswitch.co/futures/reference/place-order
+        """
+        body = {
+            "exchange": EXCHANGE,
+            "symbol": order.symbol,
+            "side": "BUY",
+            "order_type": order.order_type,
+            "price": float(order.price or 0),  # numbers in JSON: a float's shortest form is the same number
+            "quantity": float(order.quantity),
+            "time_in_force": "GTC",
+            "client_order_id": client_order_id,
+        }
+        return _order(_data(self.http.signed("POST", "/trade/api/v2/futures/order", PLACE, body=body)))
+
     def history_weight(self, family: str) -> int | None:
         """Two calls of the "closed" limit as a rule; one more for every 50 orders and every 7 days."""
         return 2
@@ -308,6 +362,20 @@ def _data(reply: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise OutcomeUnknown("the reply has no data", text=quoted(reply))
     return data
+
+
+def _rules(info: Any) -> Rules:
+    """What the venue wants of an order on a symbol. Raises NotDone when it is not traded."""
+    if not isinstance(info, dict) or str(info.get("status")).upper() != "TRADING":
+        raise NotDone(f"{CANARY_SYMBOL} is not traded now")
+    # The tick counts in units of the last digit: 1 with two digits is 0.01.
+    digits = int(amount(_required(info, "price_precision")))
+    return Rules(
+        tick=max(amount(info.get("tick_size")), Decimal(1)).scaleb(-digits),
+        step=amount(_required(info, "base_quantity_step_size")),
+        least_quantity=amount(_required(info, "min_base_quantity")),
+        least_worth=CANARY_WORTH,
+    )
 
 
 def _page(data: dict[str, Any]) -> tuple[list[Order], int]:

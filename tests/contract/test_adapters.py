@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from panicboard.venues import open_adapter
+from panicboard.simulator.portfolio_state import COINM_SYMBOLS
+from panicboard.simulator.symbols import USDM_SYMBOLS, option_mark, parse_option
+from panicboard.venues import VENUES as ADAPTERS
+from panicboard.venues import binance_portfolio, open_adapter
 from panicboard.venues.base import (
     BookSymbol,
     CancelResult,
@@ -36,12 +39,13 @@ from panicboard.venues.http import clock_of
 from tests.factories import BOOKS, VENUES
 from tests.faults.bad_days import BAD_DAYS, HANGS
 from tests.simulator_process import SimulatorProcess
-from tests.venue_calls import CALLS, FAMILIES, at, family_of
+from tests.venue_calls import CALLS, FAMILIES, PLACING, at, family_of
 
 pytest_plugins = ["tests.simulator_process"]
 
 every_venue = pytest.mark.parametrize("adapter", VENUES)
 every_family = pytest.mark.parametrize(("adapter", "fields"), FAMILIES.values(), ids=FAMILIES)
+every_canary = pytest.mark.parametrize(("adapter", "family"), PLACING)
 
 OTHER_SYMBOLS = {
     "BTCUSDT": "ETHUSDT",
@@ -59,6 +63,7 @@ class Told:
     def __init__(self) -> None:
         self.left: int | None = None
         self.spends = 0
+        self.paid: list[tuple[str, int]] = []
         self.observed: list[tuple[str, int]] = []
         self.blocked: list[tuple[str, int]] = []
 
@@ -68,6 +73,7 @@ class Told:
             self.left -= 1
             if self.left < 0:
                 raise BudgetSpent(f"the {limit.pool} limit is used up", retry_after_ms=1000)
+        self.paid.append((limit.pool, weight))
 
     def observe(self, limit: Limit, used: int) -> None:
         self.observed.append((limit.pool, used))
@@ -137,6 +143,7 @@ def open_desk(simulator: SimulatorProcess) -> Iterator[Callable[..., Desk]]:
     clock.offset_ms, clock.measured_at = 0, None
     yield make
     clock.offset_ms, clock.measured_at = 0, None
+    binance_portfolio._algo_gone_at.pop(simulator.url, None)
 
 
 def expected(order: dict[str, Any]) -> Order:
@@ -494,6 +501,160 @@ def test_status_that_nobody_knows_is_never_guessed(open_desk: Callable[..., Desk
     for call in ("listing", "query"):
         with pytest.raises(OutcomeUnknown, match=r"^order status 'PENDING_REVIEW' is not known$"):
             calls_of(desk, order)[call]()
+
+
+# Orders far away.
+
+
+def market_price(symbol: str) -> Decimal:
+    """A symbol's price at the simulator."""
+    for known in (*USDM_SYMBOLS, *COINM_SYMBOLS):
+        if known.name == symbol:
+            return Decimal(known.price)
+    return Decimal(option_mark(parse_option(symbol), datetime.now(UTC).date())["markPrice"])
+
+
+def placed_requests(desk: Desk, family: str) -> list[dict[str, Any]]:
+    method, path = PLACING[desk.venue, family]
+    return [call for call in desk.simulator.log("alpha") if (call["method"], call["path"]) == (method, path)]
+
+
+def test_canary_has_an_order_in_every_family_that_needs_no_position() -> None:
+    declared = [(slug, family) for slug, adapter in ADAPTERS.items() for family in adapter.canary_families]
+
+    assert declared == list(PLACING)
+    assert all(
+        set(adapter.canary_families) == {family.slug for family in adapter.families}
+        for adapter in ADAPTERS.values()
+    )
+
+
+@every_canary
+def test_far_order_stands_where_nothing_can_take_it(
+    open_desk: Callable[..., Desk], adapter: str, family: str
+) -> None:
+    desk = open_desk(adapter)
+    client_order_id = desk.adapter.canary_order_id()
+
+    placed = desk.adapter.place_far_order(desk.adapter.plan_far_order(family), client_order_id)
+
+    (order,) = desk.simulator.book("alpha")
+    price = market_price(order["symbol"])
+    assert (family_of(order), order["side"], order["reduce_only"]) == (family, "BUY", False)
+    if desk.adapter.family(family).conditional:
+        assert (order["type"], Decimal(order["stop_price"])) == ("STOP_MARKET", 2 * price)
+    else:
+        assert order["type"] == "LIMIT"
+        assert price * Decimal("0.45") < Decimal(order["price"]) < price * Decimal("0.55")
+    # In contracts of 10 USD on COIN-M, else in coins.
+    worth = Decimal(order["quantity"]) * (10 if family.startswith("cm") else price)
+    assert worth < 30
+    assert (placed.family, placed.state, placed.venue_order_id) == (
+        family,
+        OrderState.OPEN,
+        order["order_id"],
+    )
+    assert (placed.client_order_id, order["client_order_id"]) == (client_order_id, client_order_id)
+
+
+@every_canary
+def test_far_order_is_found_by_its_client_order_id_and_in_its_familys_list(
+    open_desk: Callable[..., Desk], adapter: str, family: str
+) -> None:
+    desk = open_desk(adapter)
+    client_order_id = desk.adapter.canary_order_id()
+    placed = desk.adapter.place_far_order(desk.adapter.plan_far_order(family), client_order_id)
+
+    asked = desk.adapter.order(OrderRef(family, placed.symbol, "", client_order_id))
+    listed = desk.listed({BookSymbol(family, placed.symbol)})
+
+    assert (asked.venue_order_id, asked.state) == (placed.venue_order_id, OrderState.OPEN)
+    assert [(order.family, order.venue_order_id) for order in listed] == [(family, placed.venue_order_id)]
+
+
+@every_canary
+def test_far_order_is_paid_from_the_limit_of_orders(
+    open_desk: Callable[..., Desk], adapter: str, family: str
+) -> None:
+    desk = open_desk(adapter)
+    plan = desk.adapter.plan_far_order(family)
+    desk.adapter.sync_clock()
+    desk.budget.paid.clear()
+
+    desk.adapter.place_far_order(plan, desk.adapter.canary_order_id())
+
+    orders = {"coinswitch": "place"}.get(adapter, f"{desk.adapter.limits[0].pool}-orders")
+    assert (orders, 1) in desk.budget.paid
+    assert orders in {limit.pool for limit in desk.adapter.limits if limit.per == "key"}
+    charged = placed_requests(desk, family)[0]["weight"]
+    assert adapter == "coinswitch" or (desk.adapter.limits[0].pool, charged) in desk.budget.paid
+
+
+@every_canary
+@pytest.mark.parametrize(
+    "name",
+    [
+        "503 unknown",
+        "503 unavailable",
+        "408 after acting",
+        "connection cut before acting",
+        "connection cut after acting",
+        "garbage",
+        "429",
+    ],
+)
+def test_placing_that_fails_is_told_as_what_is_known_of_it_and_never_repeated(
+    open_desk: Callable[..., Desk], adapter: str, family: str, name: str
+) -> None:
+    desk = open_desk(adapter)
+    bad, plan, client_order_id = (
+        BAD_DAYS[name],
+        desk.adapter.plan_far_order(family),
+        desk.adapter.canary_order_id(),
+    )
+    desk.fault(**bad.of(adapter), **at(PLACING[adapter, family]))
+
+    with pytest.raises(VenueError) as caught:
+        desk.adapter.place_far_order(plan, client_order_id)
+
+    assert type(caught.value) is ELSEWHERE.get((adapter, name), MEANT[name])
+    assert len(placed_requests(desk, family)) == 1
+    wanted = OrderRef(family, plan.symbol, "", client_order_id)
+    if bad.acts:
+        assert desk.adapter.order(wanted).venue_order_id == desk.simulator.book("alpha")[0]["order_id"]
+    else:
+        with pytest.raises(OrderNotFound):
+            desk.adapter.order(wanted)
+
+
+@every_canary
+def test_order_that_is_refused_is_told_in_the_venues_words(
+    open_desk: Callable[..., Desk], adapter: str, family: str
+) -> None:
+    desk = open_desk(adapter)
+    plan = desk.adapter.plan_far_order(family)
+    desk.fault("refused", **at(PLACING[adapter, family]))
+
+    with pytest.raises(VenueRejected, match=r"Margin is insufficient\.") as caught:
+        desk.adapter.place_far_order(plan, desk.adapter.canary_order_id())
+
+    assert caught.value.code == ("" if adapter == "coinswitch" else "-2019")
+    assert desk.simulator.book("alpha") == []
+
+
+@pytest.mark.parametrize("answer", ["-21015", "404"])
+def test_far_order_follows_the_older_conditional_calls_of_portfolio_margin(
+    open_desk: Callable[..., Desk], answer: str
+) -> None:
+    desk = open_desk("binance-portfolio")
+    desk.simulator.control("POST", "switches", {"um_algo_gone": answer})
+
+    placed = desk.adapter.place_far_order(
+        desk.adapter.plan_far_order("um_conditional"), desk.adapter.canary_order_id()
+    )
+
+    assert (placed.family, placed.state) == ("um_conditional", OrderState.OPEN)
+    assert [order["order_id"] for order in desk.simulator.book("alpha")] == [placed.venue_order_id]
 
 
 # Keys and clocks.

@@ -96,6 +96,24 @@ def hold_cancels(trader: Trader) -> None:
     trader.simulator.control("POST", "switches", {"coinswitch_cancel_delay_ms": 600_000})
 
 
+# Market data.
+
+
+def test_instruments_and_prices_are_told(trader: Trader) -> None:
+    info = trader.data("GET", f"{FUTURES}/instrument_info?exchange=EXCHANGE_2")["XRPUSDT"]
+    ticker = trader.data("GET", f"{FUTURES}/ticker?exchange=EXCHANGE_2&symbol=xrpusdt")
+
+    assert (info["status"], info["min_base_quantity"], info["base_quantity_step_size"]) == (
+        "TRADING",
+        "0.1",
+        "0.1",
+    )
+    assert (info["price_precision"], info["tick_size"]) == (4, 1)  # a tick of 0.0001
+    assert list(ticker) == ["EXCHANGE_2"]
+    assert (ticker["EXCHANGE_2"]["symbol"], ticker["EXCHANGE_2"]["mark_price"]) == ("XRPUSDT", "2.1140")
+    assert trader.send("GET", f"{FUTURES}/ticker?exchange=EXCHANGE_2&symbol=NOSUCH").status_code == 422
+
+
 # Access.
 
 

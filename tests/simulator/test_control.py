@@ -11,6 +11,8 @@ from panicboard.simulator import copies
 from panicboard.simulator.api import Call, Reply
 from panicboard.simulator.book import Order
 from panicboard.simulator.faults import KINDS, Faults
+from panicboard.venues import open_adapter
+from panicboard.venues.base import BookSymbol, Credentials, OrderRef, OrderState, Unlimited
 from tests.simulator.plain_client import PlainClient, wait_for
 from tests.simulator_process import SimulatorProcess
 
@@ -310,6 +312,14 @@ def test_reset_forgets_everything_but_the_limits_of_the_start(
             {},
             429,
             {"code": -1003, "msg": "Too many requests; current limit is 2400 requests per minute."},
+            1,
+        ),
+        ("refused", {}, 400, {"code": -2019, "msg": "Margin is insufficient."}, 1),
+        (
+            "refused",
+            {"status": 403, "code": -4109, "text": "This account is inactive."},
+            403,
+            {"code": -4109, "msg": "This account is inactive."},
             1,
         ),
     ],
@@ -665,6 +675,50 @@ def test_bot_stops_after_its_number_of_orders(simulator: SimulatorProcess) -> No
 
     wait_for(lambda: simulator.control("GET", "faults")["faults"] == [])
     assert len(simulator.book("rupee")) == 3
+
+
+def test_book_that_has_moved_is_out_of_reach_of_lists_and_mass_cancels(
+    simulator: SimulatorProcess, usdm: PlainClient
+) -> None:
+    simulator.seed("alpha", "BTCUSDT")
+    (stop,) = ids(simulator.seed("alpha", "BTCUSDT", book="algo"))
+    simulator.fault("moved_book", account="alpha", book="algo")
+
+    listed = usdm.call("GET", "/fapi/v1/openAlgoOrders")
+    told = usdm.call("DELETE", "/fapi/v1/algoOpenOrders", symbol="BTCUSDT")
+    cancel_all(usdm)
+
+    assert (listed, told) == ([], DONE)
+    assert ids(simulator.book()) == [stop]
+    assert usdm.call("GET", "/fapi/v1/algoOrder", algoId=stop)["algoStatus"] == "NEW"
+    simulator.clear_faults()
+    assert [order["algoId"] for order in usdm.call("GET", "/fapi/v1/openAlgoOrders")] == [int(stop)]
+
+
+@pytest.mark.parametrize(
+    ("venue", "book", "symbol"),
+    [
+        ("binance-options", "ordinary", "BTC-261225-100000-C"),
+        ("binance-portfolio", "um", "BTCUSDT"),
+        ("binance-portfolio", "um_conditional", "BTCUSDT"),
+        ("binance-portfolio", "margin", "BTCUSDT"),
+        ("coinswitch", "ordinary", "BTCUSDT"),
+    ],
+)
+def test_every_venue_can_move_a_book(simulator: SimulatorProcess, venue: str, book: str, symbol: str) -> None:
+    keys = simulator.create_account(venue, "mover")
+    held = Credentials(keys["api_key"], keys["secret"], keys["key_type"])
+    adapter = open_adapter(venue, simulator.url, held, budget=Unlimited(), account="mover")
+    (order,) = simulator.seed("mover", symbol, book=book)
+    simulator.fault("moved_book", account="mover", book=book)
+
+    listed = [one for listing in adapter.listings(None) for one in adapter.open_orders(listing)]
+    for call in adapter.mass_cancels({BookSymbol(book, symbol)}, whole_account=True):
+        adapter.mass_cancel(call)
+    asked = adapter.order(OrderRef(book, symbol, order["order_id"]))
+
+    assert (listed, asked.state) == ([], OrderState.OPEN)
+    assert ids(simulator.book("mover")) == [order["order_id"]]
 
 
 def test_book_fault_matches_by_venue_order_id_or_client_order_id() -> None:

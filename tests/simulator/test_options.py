@@ -38,6 +38,19 @@ def ids(orders: list[dict[str, Any]]) -> list[int]:
     return [int(order.get("orderId") or order["order_id"]) for order in orders]
 
 
+def test_mark_price_and_delta_are_told_by_symbol_and_of_all(options: PlainClient) -> None:
+    everything = options.send("GET", "/eapi/v1/mark").json()
+    call, put = (next(row for row in everything if row["symbol"].endswith(f"-90000-{side}")) for side in "CP")
+
+    one = options.send("GET", "/eapi/v1/mark", f"symbol={call['symbol']}").json()
+
+    assert one == [call]
+    assert float(call["markPrice"]) > 91350 - 90000
+    assert 0 < float(call["delta"]) < 1
+    assert -1 < float(put["delta"]) < 0
+    assert options.send("GET", "/eapi/v1/mark", "symbol=BTC-200101-1-C").json()["code"] == -1121
+
+
 # Orders.
 
 

@@ -688,3 +688,28 @@ def test_fault_is_answered_in_the_venues_words(
     trader.simulator.fault(**fault, account="pm", path="/papi/v1/margin/*")
 
     assert trader.refusal("DELETE", "margin/allOpenOrders", symbol="BTCUSDT") == (status, code)
+
+
+# Market data of its products.
+
+
+def get(simulator: SimulatorProcess, path: str, **query: str) -> Any:
+    return simulator.session.get(simulator.url + path, params=query, timeout=10).json()
+
+
+def test_prices_and_filters_of_its_products_are_told_by_their_own_apis(simulator: SimulatorProcess) -> None:
+    coin = get(simulator, "/dapi/v1/premiumIndex", symbol="ETHUSD_PERP")
+    spot = get(simulator, "/api/v3/ticker/price", symbol="XRPUSDT")
+    (pair,) = get(simulator, "/api/v3/exchangeInfo", symbol="XRPUSDT")["symbols"]
+    contracts = get(simulator, "/dapi/v1/exchangeInfo")["symbols"]
+
+    assert [(row["symbol"], row["pair"], row["markPrice"]) for row in coin] == [
+        ("ETHUSD_PERP", "ETHUSD", "3012.40")
+    ]
+    assert spot == {"symbol": "XRPUSDT", "price": "2.1140"}
+    filters = {rule["filterType"]: rule for rule in pair["filters"]}
+    assert filters["NOTIONAL"]["minNotional"] == "5.00000000"
+    assert filters["PERCENT_PRICE_BY_SIDE"]["bidMultiplierDown"] == "0.2"
+    assert {rule["filterType"] for row in contracts for rule in row["filters"]}.isdisjoint({"MIN_NOTIONAL"})
+    assert len(get(simulator, "/api/v3/ticker/price")) == 18
+    assert get(simulator, "/dapi/v1/premiumIndex", symbol="NOSUCH")["code"] == -1121

@@ -65,6 +65,16 @@ def test_exchange_info_lists_seeded_symbols_too(simulator: SimulatorProcess, usd
     }
 
 
+def test_mark_price_is_told_by_symbol_and_of_all(usdm: PlainClient) -> None:
+    one = usdm.send("GET", "/fapi/v1/premiumIndex", "symbol=XRPUSDT").json()
+    everything = usdm.send("GET", "/fapi/v1/premiumIndex").json()
+
+    assert (one["symbol"], one["markPrice"]) == ("XRPUSDT", "2.1140")
+    assert 0 < one["nextFundingTime"] - one["time"] <= 8 * 3600 * 1000
+    assert {row["symbol"]: row["markPrice"] for row in everything}["BTCUSDT"] == "91350.0"
+    assert usdm.send("GET", "/fapi/v1/premiumIndex", "symbol=NOSUCH").json()["code"] == -1121
+
+
 # The ordinary book.
 
 

@@ -83,7 +83,10 @@ def book(*symbols: str) -> list[BookSymbol]:
 
 
 def test_what_the_venue_offers_is_declared():
-    assert BinanceOptions.limits == (Limit("eapi", "address", 2400, 60),)
+    assert BinanceOptions.limits == (
+        Limit("eapi", "address", 2400, 60),
+        Limit("eapi-orders", "key", 1200, 60),
+    )
     assert (BinanceOptions.has_countdown, BinanceOptions.has_countdown_read) == (True, True)
     assert BinanceOptions.families == (Family("ordinary", "Ordinary", False, 5, 1, 40, 1, 10),)
 

@@ -184,6 +184,33 @@ def paths(venue_http) -> list[str]:
     return [call.request.url.partition("?")[0].removeprefix(PAPI) for call in venue_http.calls]
 
 
+# Orders far away
+
+
+def test_prices_and_filters_come_from_each_products_own_api(portfolio, venue_http):
+    filters = [
+        {"filterType": "PRICE_FILTER", "tickSize": "0.01"},
+        {"filterType": "LOT_SIZE", "minQty": "1", "stepSize": "1"},
+    ]
+    for base, symbol, call, price in (
+        ("https://fapi.binance.com/fapi/v1", "XRPUSDT", "premiumIndex", "markPrice"),
+        ("https://dapi.binance.com/dapi/v1", "ETHUSD_PERP", "premiumIndex", "markPrice"),
+        ("https://api.binance.com/api/v3", "XRPUSDT", "ticker/price", "price"),
+    ):
+        listed = {"symbol": symbol, "status": "TRADING", "filters": filters}
+        venue_http.get(f"{base}/exchangeInfo", json={"symbols": [listed]})
+        venue_http.get(f"{base}/{call}", json={"symbol": symbol, price: "30.00"})
+
+    planned = [portfolio.plan_far_order(family) for family in ("um", "cm", "margin")]
+
+    assert [(order.symbol, order.price) for order in planned] == [
+        ("XRPUSDT", Decimal("15.00")),
+        ("ETHUSD_PERP", Decimal("15.00")),
+        ("XRPUSDT", Decimal("15.00")),
+    ]
+    assert not any("X-MBX-APIKEY" in call.request.headers for call in venue_http.calls)
+
+
 # Planning
 
 

@@ -95,7 +95,7 @@ def sent(venue_http, place: int = 0) -> dict[str, str]:
 
 
 def test_what_the_venue_offers_is_declared():
-    assert BinanceUsdm.limits == (Limit("fapi", "address", 2400, 60),)
+    assert BinanceUsdm.limits == (Limit("fapi", "address", 2400, 60), Limit("fapi-orders", "key", 1200, 60))
     assert (BinanceUsdm.has_countdown, BinanceUsdm.has_countdown_read) == (True, False)
     assert BinanceUsdm.families == (
         Family("conditional", "Conditional", True, 1, 1, 40, 1, 1, triggers_into="ordinary"),

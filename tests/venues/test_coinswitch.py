@@ -224,6 +224,8 @@ def test_limits_count_each_kind_of_call_by_key():
         Limit("status", "key", 20),
         Limit("cancel", "key", 10),
         Limit("cancel_all", "key", 10),
+        Limit("place", "key", 20),
+        Limit("market", "key", 100),
     }
     assert (CoinSwitch.listing_limit().pool, CoinSwitch.cancel_limit().pool) == ("open", "cancel_all")
 
