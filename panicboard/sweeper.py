@@ -377,17 +377,24 @@ class Sweeper:
         return bool(open_orders)
 
     def list_orders(self, listings: Iterable[Listing]) -> list[Order]:
-        """Read all listings, family after family in the venue's reading order, symbols side by side."""
+        """Read all listings, family after family in the venue's reading order, symbols side by side.
+
+        A symbol that the venue does not know has no orders, as far as the full listing agrees. A listing
+        that named no symbol and is refused for a wrong one says nothing of orders, and raises.
+        """
         by_family: dict[str, list[Listing]] = defaultdict(list)
         for listing in listings:
             by_family[listing.family].append(listing)
         found: list[Order] = []
         strange: list[UnknownSymbol] = []
         for batch in by_family.values():
-            for future in _side_by_side(self.adapter.open_orders, batch):
+            futures = _side_by_side(self.adapter.open_orders, batch)
+            for listing, future in zip(batch, futures, strict=True):
                 try:
                     found += future.result()
                 except UnknownSymbol as exc:
+                    if listing.symbol is None:
+                        raise
                     strange.append(exc)
         nothing_read = len(strange) == sum(map(len, by_family.values()))
         if strange and nothing_read and not self.sweep.whole_account:
