@@ -20,7 +20,7 @@ from panicboard.models import Account, Sweep
 from panicboard.venues import http
 from tests.factories import VENUES
 from tests.properties.mangling import Wrong, mangle, written, wrongs
-from tests.sweep_stage import Stage, State
+from tests.sweep_stage import Outcome, Stage, State
 from tests.venue_calls import CALLS, CONDITIONAL
 
 pytest_plugins = ["tests.simulator_process", "tests.sweep_stage"]
@@ -190,3 +190,20 @@ def test_sweep_is_not_clear_by_one_list_that_hides_all(
     line.change(*[lambda response: None] * at, hide)
 
     work(stage, sweep, times=2)
+
+
+def test_order_that_was_not_to_be_found_is_followed_again_when_it_is_listed(stage: Stage, line: Line) -> None:
+    """A list that hides it and an answer that does not know it agree, and are both wrong."""
+    account = stage.account("binance-options")
+    stage.seed(account)
+    stage.read(account)
+    stage.simulator.fault("refuse_cancel", account=account.name)
+    sweep = stage.press(account)
+    line.change(hide)
+    line.change(refuse(400, -2013, "Order does not exist."), path=CALLS["binance-options"].query[1])
+
+    sweep = work(stage, sweep)
+
+    assert list(sweep.orders.values_list("outcome", "vanished")) == [(Outcome.STILL_OPEN, False)]
+    stage.simulator.clear_faults()
+    stage.assert_proven(stage.work_until_over(sweep))
