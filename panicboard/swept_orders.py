@@ -139,11 +139,16 @@ class SweptOrders:
 
     def vanish(self, row: SweptOrder) -> None:
         """The venue, asked for it, does not know this order: there is nothing left to ask."""
-        row.vanished = True
-        self.mark(row, Outcome.UNKNOWN, "on no list of the venue, which does not know it any more")
+        self.mark(
+            row, Outcome.UNKNOWN, "on no list of the venue, which does not know it any more", vanished=True
+        )
 
-    def mark(self, row: SweptOrder, outcome: str, note: str | None = None) -> None:
-        """Set an outcome; its time is when it became so, not when it was seen again."""
+    def mark(self, row: SweptOrder, outcome: str, note: str | None = None, *, vanished: bool = False) -> None:
+        """Set an outcome; its time is when it became so, not when it was seen again.
+
+        An order that had vanished and is told of again is followed again.
+        """
+        row.vanished = vanished
         if row.outcome != outcome:
             row.outcome, row.outcome_at = outcome, timezone.now()
         if note is not None and note != row.note:

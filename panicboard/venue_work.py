@@ -156,8 +156,9 @@ class VenueWork:
     def list_orders(self, listings: Iterable[Listing]) -> list[Order]:
         """Read all listings, family after family in the venue's reading order, symbols side by side.
 
-        A symbol that the venue does not know holds no orders. Where it knows none of them, nothing was read
-        that could prove anything: raises UnknownSymbol.
+        A symbol that the venue does not know holds no orders, as far as the full listing agrees. Where it
+        knows none of them, or refuses a listing for a symbol that this did not name, nothing was read that
+        could prove anything: raises UnknownSymbol.
         """
         by_family: dict[str, list[Listing]] = defaultdict(list)
         for listing in listings:
@@ -165,10 +166,13 @@ class VenueWork:
         found: list[Order] = []
         strange: list[UnknownSymbol] = []
         for batch in by_family.values():
-            for future in self.side_by_side(self.adapter.open_orders, batch):
+            futures = self.side_by_side(self.adapter.open_orders, batch)
+            for listing, future in zip(batch, futures, strict=True):
                 try:
                     found += future.result()
                 except UnknownSymbol as exc:
+                    if listing.symbol is None:
+                        raise
                     strange.append(exc)
         if strange and len(strange) == sum(map(len, by_family.values())):
             raise strange[0]

@@ -138,7 +138,7 @@ def batch_cancel(
 def _batch_result(ref: OrderRef, item: dict[str, Any] | None) -> CancelResult:
     code = "" if item is None else label(item.get("code"))
     if item is not None and code.startswith("-"):
-        return _refused(ref, code, quoted(item.get("msg", "")))
+        return _refused(ref, code, label(item.get("msg"), 300))
     if item is None or not (item.get("orderId") or item.get("clientOrderId")):
         return CancelResult(ref, accepted=False, text="the reply does not name this order")
     return CancelResult(ref, accepted=True)

@@ -15,6 +15,7 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any
+from urllib.parse import unquote
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -42,6 +43,9 @@ READ_TIMEOUT_S = 5.0
 #: clock, our reading of that clock is off by half of its round trip, and not every machine behind an address
 #: is in step with the others.
 COPY_SLACK_MS = 5000
+#: What of a request nobody may read afterwards, besides the signature in its query.
+SECRET_HEADERS = ("X-MBX-APIKEY", "X-AUTH-APIKEY", "X-AUTH-SIGNATURE")
+SHORTEST_SECRET = 16  # real ones have 64; anything shorter could be a word of its own
 #: Venues ban an address for three days at most; longer silence on the word of one header could never end.
 LONGEST_BAN_MS = 3 * 24 * 3600 * 1000
 #: Refusals that say of something that it is not there: as answers of today only, like a listing.
@@ -145,7 +149,8 @@ def call(
         )
         status = response.status_code
         response.encoding = "utf-8"  # as JSON is; a header could name an encoding that fails
-        return Reply(status, response.headers, response.text, _parsed(response.text))
+        text = _without_secrets(response.text, path_and_query, headers)
+        return Reply(status, response.headers, text, _parsed(text))
     except requests.RequestException as exc:
         status = type(exc).__name__
         error: VenueError = OutcomeUnknown(f"{method} {path}: no answer ({status})")
@@ -156,6 +161,17 @@ def call(
     finally:
         took_ms = (time.monotonic() - started) * 1000
         logger.info("%s %s %s %s %s %.0f ms", account, base_url, method, path, status, took_ms)
+
+
+def _without_secrets(text: str, path_and_query: str, headers: Mapping[str, str]) -> str:
+    """A body without the key and the signature that asked for it: a venue, or a proxy, may quote both."""
+    _, found, signature = path_and_query.rpartition("&signature=")
+    plain = unquote(signature) if found else ""
+    secrets = [headers.get(name, "") for name in SECRET_HEADERS]
+    for secret in (*secrets, signature if found else "", plain, plain.replace("/", "\\/")):
+        if len(secret) >= SHORTEST_SECRET:
+            text = text.replace(secret, "[hidden]")
+    return text
 
 
 def _parsed(text: str) -> Any:

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from panicboard.venues.base import Credentials, Limit, OrderState
 from panicboard.venues.binance import BinanceHttp, encode, id_list, order_state, signer
-from panicboard.venues.binance_replies import rows
+from panicboard.venues.binance_replies import acknowledge, rows
 from panicboard.venues.errors import (
     ClockRejected,
     CredentialsRejected,
@@ -522,3 +522,28 @@ def test_a_time_that_cannot_be_the_venues_is_unknown(venue, venue_http, told):
         venue.sync_clock()
 
     assert clock_of(URL).offset_ms == before
+
+
+@pytest.mark.parametrize("key_type", ["hmac", "ed25519"])
+@pytest.mark.parametrize("status", [200, 404, 500])
+def test_a_reply_that_quotes_the_request_shows_neither_key_nor_signature(
+    venue_http, budget, clock_in_step, caplog, key_type, status
+):
+    clock_in_step(URL)
+    secret = FUTURES_SECRET if key_type == "hmac" else pem(Ed25519PrivateKey.generate())
+    held = Credentials("k" * 64, secret, key_type)
+    venue = BinanceHttp(URL, held, limit=LIMIT, budget=budget, account="alpha", time_path="/fapi/v1/time")
+
+    def quote_it(request):
+        plain = unquote(request.url).replace("/", "\\/")
+        return status, {}, f'{{"url": "{request.url}", "plain": "{plain}", "key": "{"k" * 64}"}}'
+
+    venue_http.add_callback("DELETE", f"{URL}/fapi/v1/order", callback=quote_it)
+
+    with pytest.raises(VenueError) as caught:
+        acknowledge(venue.signed("DELETE", "/fapi/v1/order", 1, {"symbol": "BTCUSDT"}), "order")
+
+    signature = venue_http.calls[0].request.url.rpartition("=")[2]
+    said = " ".join((str(caught.value), caught.value.text, caplog.text))
+    assert said.count("[hidden]") >= 3
+    assert not [s for s in (signature, unquote(signature), "k" * 64) if s in said]

@@ -293,6 +293,18 @@ def test_a_batch_is_told_apart_by_ids_and_not_by_places(binance_usdm, venue_http
     ]
 
 
+def test_words_of_a_refusal_in_a_batch_are_one_printable_line(binance_usdm, venue_http, payload):
+    done, _ = payload("binance_usdm/batch_orders")
+    refusal = {"code": -2011, "msg": "Unknown\0order\nsent." + " x" * 400}
+    venue_http.delete(f"{URL}/fapi/v1/batchOrders", json=[done | {"orderId": 1}, refusal])
+    refs = [ordinary_ref("1"), ordinary_ref("2")]
+
+    results = binance_usdm.cancel_orders("ordinary", "BTCUSDT", refs)
+
+    assert results[1].text.startswith("Unknown order sent. x x")
+    assert (len(results[1].text) <= 300, results[1].text.isprintable()) == (True, True)
+
+
 def test_a_batch_refused_as_a_whole_is_told_of_every_order(binance_usdm, venue_http):
     refusal = {"code": -2011, "msg": "Unknown order sent."}
     venue_http.delete(f"{URL}/fapi/v1/batchOrders", status=400, json=refusal)
