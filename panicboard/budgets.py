@@ -108,7 +108,7 @@ class AccountBudget:
 
     def take(self, limit: Limit, weight: int) -> None:
         """Take `weight` now. Raises BudgetSpent with how long until it is there."""
-        self._raise_unless_taken(limit, weight, pools.spend(self.pool(limit), weight, self._rule(limit)))
+        self._raise_unless_taken(limit, weight, pools.spend(self.pool(limit), weight, self.rule(limit)))
 
     def take_in_turn(self, limit: Limit, weight: int, *, ahead: int, lighter: int) -> None:
         """Take `weight` when so many works of the same weight, and this lighter weight, had their turn.
@@ -116,7 +116,7 @@ class AccountBudget:
         Raises BudgetSpent with how long that will be. It comes spread over the window, so that a limit is
         never used up at once for the rest of a minute.
         """
-        pool, rule = self.pool(limit), self._rule(limit, spread=True)
+        pool, rule = self.pool(limit), self.rule(limit, spread=True)
         if not ahead or pools.turn_in_ms(pool, weight, rule, ahead=ahead) == 0:
             wait_ms = pools.spend(pool, weight, rule)
             if wait_ms <= 0:
@@ -127,7 +127,7 @@ class AccountBudget:
 
     def turn_in_ms(self, limit: Limit, weight: int, *, ahead: int, lighter: int) -> int:
         """When `take_in_turn` would have its turn, in ms from now."""
-        rule = self._rule(limit, spread=True)
+        rule = self.rule(limit, spread=True)
         return pools.turn_in_ms(self.pool(limit), weight, rule, ahead=ahead, lighter=lighter)
 
     def prepay(self, limit: Limit, weight: int) -> None:
@@ -177,12 +177,11 @@ class AccountBudget:
 
     def pool(self, limit: Limit) -> str:
         """The name under which Redis counts what this account's calls cost of a limit."""
-        scope = f"key:{self.account.pk}"
-        if limit.per == "address":
-            scope = f"address:{routes.choose(self._base_url, self.routes).name}"
-        return f"panicboard:budget:{urlsplit(self._base_url).netloc}:{limit.pool}:{scope}"
+        way = routes.choose(self._base_url, self.routes).name if limit.per == "address" else ""
+        return pool_name(self._base_url, limit, way=way, account_id=self.account.pk)
 
-    def _rule(self, limit: Limit, *, spread: bool = False) -> Rule:
+    def rule(self, limit: Limit, *, spread: bool = False) -> Rule:
+        """How this class of work is counted; `spread` over the window, as what comes in turn is."""
         cap, window_s = self.cap(limit), limit.window_s + SLACK_S
         if not spread:
             return Rule(cap, window_s, cap, cap)
@@ -205,6 +204,12 @@ class AccountBudget:
             raise BudgetSpent(said, retry_after_ms=wait_ms)
         limit_is = f"the {limit.pool} limit ({self.amount(limit)} a {limit.window_s} s)"
         raise BudgetSpent(f"{limit_is} is used up until {until:%H:%M:%S}", retry_after_ms=wait_ms)
+
+
+def pool_name(base_url: str, limit: Limit, *, way: str, account_id: int) -> str:
+    """The name under which Redis counts a limit: by the way out, or by the account whose key it is."""
+    scope = f"address:{way}" if limit.per == "address" else f"key:{account_id}"
+    return f"panicboard:budget:{urlsplit(base_url).netloc}:{limit.pool}:{scope}"
 
 
 class Cost(NamedTuple):

@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -109,6 +109,18 @@ class Refusal(NamedTuple):
 
     ms: int
     why: str
+
+
+class Standing(NamedTuple):
+    """How a pool stands: what was used in which second, which second it is, and whether the venue refuses."""
+
+    spent: Mapping[int, int]
+    now: int
+    refusal: Refusal | None
+
+    def used(self, window_s: int) -> int:
+        """How much of it all processes used in its window."""
+        return sum(weight for second, weight in self.spent.items() if second > self.now - window_s)
 
 
 @cache
@@ -252,7 +264,31 @@ def refusal(pool: str) -> Refusal | None:
     except redis.RedisError as exc:
         _lost_redis(exc)
         return None
-    return Refusal(left_ms, why.decode(errors="replace")) if left_ms > 0 and isinstance(why, bytes) else None
+    return _refusal(left_ms, why)
+
+
+def standings(pools: Sequence[str]) -> dict[str, Standing] | None:
+    """How these pools stand, all asked for at once; None while Redis does not answer."""
+    if not pools:
+        return {}
+    if _without_redis():
+        return None
+    blocked = [f"{pool}:blocked" for pool in pools]
+    try:
+        with client().pipeline(transaction=False) as pipe:
+            pipe.time()
+            pipe.mget(blocked)
+            for pool, key in zip(pools, blocked, strict=True):
+                pipe.hgetall(pool)
+                pipe.pttl(key)
+            (now, _), words, *found = pipe.execute()
+    except redis.RedisError as exc:
+        _lost_redis(exc)
+        return None
+    return {
+        pool: Standing(_by_second(fields), int(now), _refusal(left_ms, why))
+        for pool, why, fields, left_ms in zip(pools, words, found[::2], found[1::2], strict=True)
+    }
 
 
 def used(pool: str, window_s: int) -> int | None:
@@ -272,9 +308,17 @@ def _history(pool: str, window_s: int) -> tuple[int, dict[int, int]]:
         except redis.RedisError as exc:
             _lost_redis(exc)
         else:
-            spent = {int(second): int(weight) for second, weight in fields.items()}
+            spent = _by_second(fields)
             return int(now), {second: weight for second, weight in spent.items() if second > now - window_s}
     return _local.history(pool)
+
+
+def _by_second(fields: Mapping[bytes, bytes]) -> dict[int, int]:
+    return {int(second): int(weight) for second, weight in fields.items()}
+
+
+def _refusal(left_ms: int, why: object) -> Refusal | None:
+    return Refusal(left_ms, why.decode(errors="replace")) if left_ms > 0 and isinstance(why, bytes) else None
 
 
 def _our_share(rule: Rule) -> Rule:

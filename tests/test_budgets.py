@@ -200,3 +200,41 @@ def test_without_redis_each_process_keeps_to_its_share(
     pools.client.cache_clear()
     monkeypatch.setattr(pools, "_redis_lost_at", -pools.RETRY_REDIS_S)
     assert spent == 25
+
+
+@pytest.mark.usefixtures("valkey")
+def test_standings_tell_of_many_pools_what_is_used_and_what_the_venue_refuses(account: Account) -> None:
+    budget = AccountBudget(account, Work.PANIC)
+    budget.spend(WEIGHT, 30)
+    budget.spend(WEIGHT, 12)
+    budget.block(CALLS, 30_000, "HTTP 429 -1003 Too many requests")
+    names = [budget.pool(WEIGHT), budget.pool(CALLS), "panicboard:budget:nobody"]
+
+    standings = pools.standings(names)
+
+    assert standings is not None
+    assert list(standings) == names
+    assert [standing.used(62) for standing in standings.values()] == [42, 0, 0]
+    assert [standing.refusal and standing.refusal.why for standing in standings.values()] == [
+        None,
+        "HTTP 429 -1003 Too many requests",
+        None,
+    ]
+    refused = standings[budget.pool(CALLS)].refusal
+    assert refused is not None
+    assert 20_000 < refused.ms <= 30_000
+
+
+def test_standings_without_redis_are_not_known(
+    monkeypatch: pytest.MonkeyPatch, settings: pytest.FixtureRequest
+) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:9/0"
+    pools.client.cache_clear()
+    monkeypatch.setattr(pools, "_redis_lost_at", -pools.RETRY_REDIS_S)
+
+    asked, again = pools.standings(["panicboard:budget:any"]), pools.standings(["panicboard:budget:any"])
+    nothing = pools.standings([])
+
+    pools.client.cache_clear()
+    monkeypatch.setattr(pools, "_redis_lost_at", -pools.RETRY_REDIS_S)
+    assert (asked, again, nothing) == (None, None, {})

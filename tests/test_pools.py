@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panicboard.pools import PACE_S, Rule, turn_in_s
+from panicboard.pools import PACE_S, Rule, Standing, turn_in_s
 
 #: A minute of Binance USD-M as full listings may use it: see `budgets`.
 WINDOW_S = 62
@@ -48,6 +48,12 @@ def test_all_turns_of_two_hundred_accounts_take_little_more_than_the_limit_asks(
 
     least_s = (2000 + 200 * LISTING) / 2400 * 60
     assert turns[-1] <= 1.15 * least_s
+
+
+def test_standing_counts_what_is_still_in_the_window() -> None:
+    standing = Standing({NOW - WINDOW_S: 7, NOW - WINDOW_S + 1: 5, NOW: 3}, NOW, None)
+
+    assert standing.used(WINDOW_S) == 8
 
 
 @given(histories, st.integers(0, 60))
