@@ -9,7 +9,7 @@ import contextlib
 import logging
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from enum import Enum
 from functools import cached_property
@@ -23,7 +23,7 @@ from panicboard import credentials, pools
 from panicboard.models import Account
 from panicboard.pools import PACE_S, Rule
 from panicboard.venues import open_adapter, routes
-from panicboard.venues.base import Limit, Route, VenueAdapter
+from panicboard.venues.base import DIRECT, Limit, Route, VenueAdapter
 from panicboard.venues.errors import BudgetSpent
 
 logger = logging.getLogger(__name__)
@@ -101,14 +101,23 @@ class AccountBudget:
         if paid == weight:
             return
         try:
-            self.take(limit, weight - paid)
+            self.take_from(pool, limit, weight - paid)
         except BudgetSpent:
-            self.add_prepaid(limit, paid)
+            with self._prepaid_lock:
+                self._prepaid[pool] += paid
             raise
 
     def take(self, limit: Limit, weight: int) -> None:
-        """Take `weight` now. Raises BudgetSpent with how long until it is there."""
-        self._raise_unless_taken(limit, weight, pools.spend(self.pool(limit), weight, self.rule(limit)))
+        """Take `weight` now. Raises BudgetSpent with how long until it is there.
+
+        Where the venue refuses the way to be used now, the other one pays, and is used from then on: the
+        refusal may have been told to another process.
+        """
+        self._by_either_way(limit, lambda pool: self.take_from(pool, limit, weight))
+
+    def take_from(self, pool: str, limit: Limit, weight: int) -> None:
+        """Take `weight` from this pool now. Raises BudgetSpent with how long until it is there."""
+        self._raise_unless_taken(pool, limit, weight, pools.spend(pool, weight, self.rule(limit)))
 
     def take_in_turn(self, limit: Limit, weight: int, *, ahead: int, lighter: int) -> None:
         """Take `weight` when so many works of the same weight, and this lighter weight, had their turn.
@@ -116,14 +125,18 @@ class AccountBudget:
         Raises BudgetSpent with how long that will be. It comes spread over the window, so that a limit is
         never used up at once for the rest of a minute.
         """
-        pool, rule = self.pool(limit), self.rule(limit, spread=True)
-        if not ahead or pools.turn_in_ms(pool, weight, rule, ahead=ahead) == 0:
-            wait_ms = pools.spend(pool, weight, rule)
-            if wait_ms <= 0:
-                self._raise_unless_taken(limit, weight, wait_ms)
-                return
-        wait_ms = pools.turn_in_ms(pool, weight, rule, ahead=ahead, lighter=lighter)
-        self._raise_unless_taken(limit, weight, max(100, wait_ms))
+        rule = self.rule(limit, spread=True)
+
+        def take(pool: str) -> None:
+            if not ahead or pools.turn_in_ms(pool, weight, rule, ahead=ahead) == 0:
+                wait_ms = pools.spend(pool, weight, rule)
+                if wait_ms <= 0:
+                    self._raise_unless_taken(pool, limit, weight, wait_ms)
+                    return
+            wait_ms = pools.turn_in_ms(pool, weight, rule, ahead=ahead, lighter=lighter)
+            self._raise_unless_taken(pool, limit, weight, max(100, wait_ms))
+
+        self._by_either_way(limit, take)
 
     def turn_in_ms(self, limit: Limit, weight: int, *, ahead: int, lighter: int) -> int:
         """When `take_in_turn` would have its turn, in ms from now."""
@@ -177,8 +190,8 @@ class AccountBudget:
 
     def pool(self, limit: Limit) -> str:
         """The name under which Redis counts what this account's calls cost of a limit."""
-        way = routes.choose(self._base_url, self.routes).name if limit.per == "address" else ""
-        return pool_name(self._base_url, limit, way=way, account_id=self.account.pk)
+        way = routes.choose(self._base_url, self.routes) if limit.per == "address" else DIRECT
+        return self._pool_by(way, limit)
 
     def rule(self, limit: Limit, *, spread: bool = False) -> Rule:
         """How this class of work is counted; `spread` over the window, as what comes in turn is."""
@@ -188,7 +201,27 @@ class AccountBudget:
         burst = self.amount(limit) * (100 - settings.BUDGET_RESERVE_PERCENT // 2) // 100
         return Rule(cap, window_s, min(burst, cap), max(1, int(HASTE * PACE_S * cap / window_s)))
 
-    def _raise_unless_taken(self, limit: Limit, weight: int, wait_ms: int) -> None:
+    def _pool_by(self, way: Route, limit: Limit) -> str:
+        return pool_name(self._base_url, limit, way=way.name, account_id=self.account.pk)
+
+    def _by_either_way(self, limit: Limit, take: Callable[[str], None]) -> None:
+        """Take from the pool of the way to be used now; from the other's while the venue refuses that one."""
+        if limit.per != "address":
+            take(self.pool(limit))
+            return
+        way = routes.choose(self._base_url, self.routes)
+        try:
+            take(self._pool_by(way, limit))
+        except BudgetSpent as exc:
+            if not exc.refused:
+                raise
+            routes.go_around(self._base_url, way, exc.retry_after_ms / 1000)
+            other = routes.choose(self._base_url, self.routes)
+            if other is way:
+                raise
+            take(self._pool_by(other, limit))
+
+    def _raise_unless_taken(self, pool: str, limit: Limit, weight: int, wait_ms: int) -> None:
         """Put a refusal into words; `wait_ms` is 0 when the weight was taken, and -1 when it never fits."""
         if wait_ms == 0:
             return
@@ -199,9 +232,9 @@ class AccountBudget:
                 retry_after_ms=limit.window_s * 1000,
             )
         until = timezone.now() + timedelta(milliseconds=wait_ms)
-        if refused := pools.refusal(self.pool(limit)):
+        if refused := pools.refusal(pool):
             said = f"the venue refuses {limit.pool} calls until {until:%H:%M:%S}: {refused.why}"
-            raise BudgetSpent(said, retry_after_ms=wait_ms)
+            raise BudgetSpent(said, retry_after_ms=wait_ms, refused=True)
         limit_is = f"the {limit.pool} limit ({self.amount(limit)} a {limit.window_s} s)"
         raise BudgetSpent(f"{limit_is} is used up until {until:%H:%M:%S}", retry_after_ms=wait_ms)
 
@@ -229,8 +262,9 @@ def prepay(costs: Iterable[Cost]) -> None:
     for cost in costs:
         if cost.weight:
             by_pool[cost.budget.pool(cost.limit), cost.budget.cap(cost.limit)].append(cost)
-    for together in by_pool.values():
+    for (pool, _), together in by_pool.items():
         with contextlib.suppress(BudgetSpent):
-            together[0].budget.take(together[0].limit, sum(cost.weight for cost in together))
+            # From this pool only: not every account of it may have the first one's other way.
+            together[0].budget.take_from(pool, together[0].limit, sum(cost.weight for cost in together))
             for cost in together:
                 cost.budget.add_prepaid(cost.limit, cost.weight)

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from panicboard import credentials
+from panicboard import budgets, credentials, pools
 from panicboard.budgets import AccountBudget, Work
 from panicboard.models import Account, Egress
 from panicboard.venues import VENUES as VENUE_ADAPTERS
 from panicboard.venues import routes
-from panicboard.venues.base import Limit
+from panicboard.venues.base import Limit, Route
+from panicboard.venues.errors import BudgetSpent, RateLimited
 from tests.factories import VENUES
 from tests.forward_proxy import ForwardProxy
 from tests.sweep_stage import Stage, State
@@ -120,6 +121,67 @@ def test_second_way_is_taken_while_the_venue_bans_the_first(stage: Stage, adapte
     stage.assert_proven(sweep)
     assert addresses(stage) == [USUAL, SECOND]  # not one more call to where it was banned
     assert [call["status"] for call in stage.simulator.log()].count(418) == 1
+
+
+@pytest.mark.parametrize("adapter", LIMITED_BY_ADDRESS)
+def test_second_way_is_taken_while_the_first_is_banned_and_another_process_was_told(
+    stage: Stage, adapter: str
+) -> None:
+    account = go(stage.account(adapter), None, from_address(SECOND))
+    stage.seed(account, 2)
+    account_budget(account).block(limit_of(account), 300_000, "HTTP 418 -1003 Way too many requests")
+
+    stage.read(account)
+    sweep = stage.work_until_over(stage.press(account), deliveries=2)
+
+    stage.assert_proven(sweep)
+    assert sweep.failures == 0
+    assert addresses(stage) == [SECOND]
+
+
+def test_account_waits_when_both_its_ways_are_banned(stage: Stage) -> None:
+    account = go(stage.account("binance-usdm"), None, from_address(SECOND))
+    limit, budget = limit_of(account), account_budget(account)
+    budget.block(limit, 300_000, "banned here")
+    routes.go_around(account.venue.base_url, budget.routes[0])
+    budget.block(limit, 200_000, "banned there")
+    routes._blocked_until.clear()
+
+    with pytest.raises(BudgetSpent) as caught:
+        account_budget(account).prepay(limit, 10)
+
+    assert str(caught.value).endswith(": banned there")
+    assert 100_000 < caught.value.retry_after_ms <= 200_000
+    assert stage.simulator.log() == []
+
+
+def test_refusal_is_booked_to_the_way_that_the_refused_call_took(stage: Stage) -> None:
+    account = go(stage.account("binance-usdm"), None, from_address(SECOND))
+    limit, budget = limit_of(account), account_budget(account)
+    first, second = budget.routes
+
+    def refused_by_the_first(route: Route) -> Route:
+        if route is first:
+            budget.spend(limit, 7)
+            # Meanwhile another call of the account has been refused, too, and the others go around.
+            routes.go_around(account.venue.base_url, first)
+            budget.observe(limit, 2400)
+            budget.block(limit, 300_000, "HTTP 418")
+            raise RateLimited("HTTP 418", retry_after_ms=300_000, banned=True)
+        budget.spend(limit, 10)
+        return route
+
+    answered = routes.through(account.venue.base_url, budget.routes, limit, refused_by_the_first)
+
+    pools_by_way = [
+        budgets.pool_name(account.venue.base_url, limit, way=way.name, account_id=account.pk)
+        for way in (first, second)
+    ]
+    standings = pools.standings(pools_by_way)
+    assert answered is second
+    assert standings is not None
+    assert [standings[pool].refusal is None for pool in pools_by_way] == [False, True]
+    assert standings[pools_by_way[1]].used(62) == 10
 
 
 def test_limit_of_a_key_is_the_same_on_every_way(stage: Stage) -> None:

@@ -72,11 +72,15 @@ class RateLimited(NotDone):
 
 
 class BudgetSpent(NotDone):
-    """Our own share of the venue's limit is used up; the call was held back, for `retry_after_ms`."""
+    """Our own share of the venue's limit is used up; the call was held back, for `retry_after_ms`.
 
-    def __init__(self, message: str, *, retry_after_ms: int) -> None:
+    `refused` says that it is the venue which wants silence until then, from everybody who shares the limit.
+    """
+
+    def __init__(self, message: str, *, retry_after_ms: int, refused: bool = False) -> None:
         super().__init__(message)
         self.retry_after_ms = retry_after_ms
+        self.refused = refused
 
 
 class OutcomeUnknown(VenueError):

@@ -5,9 +5,11 @@ surely did not get through the first, or that the venue refuses to this address,
 at once. For a while the others then begin with the second, and after that try the first again.
 """
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import TypeVar
 
 from panicboard.venues import calls
@@ -22,12 +24,19 @@ AROUND_S = 30.0
 
 _blocked_until: dict[tuple[str, str], float] = {}
 _lock = threading.Lock()
+_taken: ContextVar[Route | None] = ContextVar("taken", default=None)
 
 
 def choose(base_url: str, routes: Sequence[Route]) -> Route:
-    """The first of these ways that is not known to be blocked; the first one when all are."""
+    """The first of these ways that is not known to be blocked; the first one when all are.
+
+    Within a call it is the way which the call takes, whatever others have learnt meanwhile.
+    """
     if len(routes) == 1:
         return routes[0]
+    taken = _taken.get()
+    if taken is not None and taken in routes:
+        return taken
     now = time.monotonic()
     return next(
         (route for route in routes if _blocked_until.get((base_url, route.name), 0.0) <= now), routes[0]
@@ -48,7 +57,8 @@ def through(base_url: str, routes: Sequence[Route], limit: Limit | None, send: C
     """
     route = choose(base_url, routes)
     try:
-        return send(route)
+        with _by(route):
+            return send(route)
     except OutcomeUnknown as exc:
         if exc.broke:  # nothing came back: it may be the way, so the next call takes the other
             go_around(base_url, route)
@@ -61,13 +71,26 @@ def through(base_url: str, routes: Sequence[Route], limit: Limit | None, send: C
         other = choose(base_url, routes)
         if other is route:
             raise
-    with calls.once_more():
+        was_made = not isinstance(exc, BudgetSpent)
+    with calls.once_more() if was_made else contextlib.nullcontext(), _by(other):
         return send(other)
+
+
+@contextlib.contextmanager
+def _by(route: Route) -> Iterator[None]:
+    """Say which way the call inside takes: what it costs, and a refusal of it, are booked there."""
+    token = _taken.set(route)
+    try:
+        yield
+    finally:
+        _taken.reset(token)
 
 
 def _around_s(exc: NotDone, limit: Limit | None) -> float | None:
     """How long to go another way after this; None where another way would not help."""
+    by_address = limit is not None and limit.per == "address"
     if isinstance(exc, RateLimited):
-        by_address = exc.banned or (limit is not None and limit.per == "address")
-        return exc.retry_after_ms / 1000 if by_address else None
-    return AROUND_S if exc.broke and not isinstance(exc, BudgetSpent) else None
+        return exc.retry_after_ms / 1000 if exc.banned or by_address else None
+    if isinstance(exc, BudgetSpent):
+        return exc.retry_after_ms / 1000 if exc.refused and by_address else None
+    return AROUND_S if exc.broke else None
