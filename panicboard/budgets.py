@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from panicboard import credentials, pools
 from panicboard.models import Account
-from panicboard.pools import PACE_S, Rule
+from panicboard.pools import PACE_S, Refusal, Rule
 from panicboard.venues import open_adapter, routes
 from panicboard.venues.base import DIRECT, Limit, Route, VenueAdapter
 from panicboard.venues.errors import BudgetSpent
@@ -93,8 +93,13 @@ class AccountBudget:
         )
 
     def spend(self, limit: Limit, weight: int) -> None:
-        """Take `weight` now, prepaid weight first. Raises BudgetSpent with how long until it is there."""
+        """Take `weight` now, prepaid weight first. Raises BudgetSpent with how long until it is there.
+
+        What was paid in advance is kept, too, while the venue refuses the pool: a call would prolong a ban.
+        """
         pool = self.pool(limit)
+        if refused := pools.told_refusal(pool):
+            raise _refused(limit, refused)
         with self._prepaid_lock:
             paid = min(weight, self._prepaid[pool])
             self._prepaid[pool] -= paid
@@ -231,12 +236,17 @@ class AccountBudget:
                 f"({self.cap(limit)})",
                 retry_after_ms=limit.window_s * 1000,
             )
-        until = timezone.now() + timedelta(milliseconds=wait_ms)
         if refused := pools.refusal(pool):
-            said = f"the venue refuses {limit.pool} calls until {until:%H:%M:%S}: {refused.why}"
-            raise BudgetSpent(said, retry_after_ms=wait_ms, refused=True)
+            raise _refused(limit, refused._replace(ms=wait_ms))
+        until = timezone.now() + timedelta(milliseconds=wait_ms)
         limit_is = f"the {limit.pool} limit ({self.amount(limit)} a {limit.window_s} s)"
         raise BudgetSpent(f"{limit_is} is used up until {until:%H:%M:%S}", retry_after_ms=wait_ms)
+
+
+def _refused(limit: Limit, refusal: Refusal) -> BudgetSpent:
+    until = timezone.now() + timedelta(milliseconds=refusal.ms)
+    said = f"the venue refuses {limit.pool} calls until {until:%H:%M:%S}: {refusal.why}"
+    return BudgetSpent(said, retry_after_ms=refusal.ms, refused=True)
 
 
 def pool_name(base_url: str, limit: Limit, *, way: str, account_id: int) -> str:

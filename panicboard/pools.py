@@ -164,6 +164,12 @@ class _LocalCounts:
             if until > self._refusals.get(pool, (0.0, ""))[0]:
                 self._refusals[pool] = until, why
 
+    def refusal(self, pool: str) -> Refusal | None:
+        with self._lock:
+            until, why = self._refusals.get(pool, (0.0, ""))
+        left_ms = int((until - time.time()) * 1000)
+        return Refusal(left_ms, why) if left_ms > 0 else None
+
 
 _local = _LocalCounts()
 _observed_at: dict[str, float] = {}
@@ -265,6 +271,11 @@ def refusal(pool: str) -> Refusal | None:
         _lost_redis(exc)
         return None
     return _refusal(left_ms, why)
+
+
+def told_refusal(pool: str) -> Refusal | None:
+    """The refusal of this pool that this process was told by the venue itself: known without asking Redis."""
+    return _local.refusal(pool)
 
 
 def standings(pools: Sequence[str]) -> dict[str, Standing] | None:

@@ -80,9 +80,12 @@ def valkey() -> Iterator[Path]:
 
 @pytest.fixture
 def broker(valkey: Path) -> Path:
-    """The broker, empty."""
+    """The broker, empty; and this process was told of no refusal."""
     import redis
 
+    from panicboard import pools
+
+    pools._local._refusals.clear()
     with redis.Redis(unix_socket_path=str(valkey)) as client:
         client.flushall()
     return valkey

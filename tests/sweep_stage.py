@@ -95,6 +95,7 @@ class Stage:
         with redis.Redis.from_url(settings.REDIS_URL) as client:
             for key in client.scan_iter("panicboard:budget:*"):
                 client.delete(key)
+        pools._local._refusals.clear()
         self.simulator.control("POST", "limits", {"forget": True})
 
     def rows(self, sweep: Sweep) -> dict[tuple[str, str, str], str]:

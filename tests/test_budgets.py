@@ -169,6 +169,25 @@ def test_venue_that_refuses_is_left_alone_by_everybody(account: Account) -> None
 
 
 @pytest.mark.usefixtures("valkey")
+def test_call_that_was_paid_for_in_advance_is_not_sent_into_a_refusal(account: Account) -> None:
+    budget = AccountBudget(account, Work.PANIC)
+    budget.prepay(WEIGHT, 30)
+    budget.block(WEIGHT, 30_000, "HTTP 418 -1003 Way too many requests")
+
+    with pytest.raises(BudgetSpent) as caught:
+        budget.spend(WEIGHT, 30)
+
+    assert caught.value.refused
+    assert 29_000 < caught.value.retry_after_ms <= 30_000
+    said = r"the venue refuses fapi calls until \d\d:\d\d:\d\d: HTTP 418 -1003 Way too many requests"
+    assert re.fullmatch(said, str(caught.value))
+    pools.client().delete(f"{budget.pool(WEIGHT)}:blocked")
+    pools._local._refusals.clear()
+    budget.spend(WEIGHT, 30)  # still paid for
+    assert budget.used(WEIGHT) == 30
+
+
+@pytest.mark.usefixtures("valkey")
 def test_shorter_refusal_never_ends_a_ban(account: Account) -> None:
     budget = AccountBudget(account, Work.PANIC)
     budget.block(WEIGHT, 120_000, "HTTP 418 banned")
