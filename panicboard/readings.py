@@ -108,11 +108,18 @@ def read(account: Account) -> None:
         orders = [order for listing in listings for order in adapter.open_orders(listing)]
         countdowns = _countdowns(adapter)
     except BudgetSpent as exc:
-        # Not a failure: the limit's share is used up. The age on the board tells.
-        _later(reading, timedelta(milliseconds=exc.retry_after_ms))
+        wait = timedelta(milliseconds=exc.retry_after_ms)
+        if exc.refused:  # the venue told another account: a panic of this one would get nowhere either
+            fail(reading, str(exc), wait)
+        else:
+            # Not a failure: the limit's share is used up. The age on the board tells.
+            _later(reading, wait)
+    except RateLimited as exc:
+        wait = timedelta(milliseconds=exc.retry_after_ms)
+        said = f"the venue refuses calls until {timezone.now() + wait:%H:%M:%S}: {exc}"
+        fail(reading, said, max(wait, timedelta(seconds=max(RETRY_S, interval_s))))
     except (credentials.CredentialsUnusable, VenueError) as exc:
-        wait_ms = exc.retry_after_ms if isinstance(exc, RateLimited) else 0
-        fail(reading, str(exc), timedelta(seconds=max(RETRY_S, interval_s, wait_ms / 1000)))
+        fail(reading, str(exc), timedelta(seconds=max(RETRY_S, interval_s)))
     else:
         keep(account, orders, began_at, due_at=due_at, interval_s=interval_s)
         if orders:

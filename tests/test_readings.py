@@ -1,5 +1,6 @@
 """Readings: what is open at each venue, how old that is, and within which share of the limits."""
 
+import re
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -248,6 +249,17 @@ def test_account_without_credentials_says_what_to_do() -> None:
     assert reading.failure == "alpha has no credentials: enter its key and secret in the admin"
 
 
+def told_time(said: str, words: str) -> str:
+    found = re.fullmatch(said, words)
+    assert found, words
+    return found[1]
+
+
+def seconds_before(at: datetime) -> list[str]:
+    """The time of day right then, and two seconds before: what is told is worked out a moment earlier."""
+    return [f"{at - timedelta(seconds=number):%H:%M:%S}" for number in range(3)]
+
+
 def test_refusing_venue_is_left_alone_for_as_long_as_it_wants(simulator: SimulatorProcess) -> None:
     account = make_account(simulator)
     simulator.fault("429_retry_after", seconds=40)
@@ -255,10 +267,27 @@ def test_refusing_venue_is_left_alone_for_as_long_as_it_wants(simulator: Simulat
 
     reading = read(account)
 
-    assert "HTTP 429" in reading.failure
+    said = r"the venue refuses calls until ([\d:]{8}): GET /fapi/v1/\w+: HTTP 429 -1003 .*"
+    assert told_time(said, reading.failure) in seconds_before(reading.due_at)
     assert reading.due_at >= before + timedelta(seconds=40)
     requests = len(simulator.log())
     assert read(account).due_at >= reading.due_at - timedelta(seconds=1)
+    assert len(simulator.log()) == requests
+
+
+def test_account_behind_a_limit_that_the_venue_refuses_says_until_when(simulator: SimulatorProcess) -> None:
+    refused, other = make_account(simulator), make_account(simulator, name="beta")
+    good = read(other)
+    simulator.fault("418", account=refused.name, seconds=300)
+    read(refused)
+    requests = len(simulator.log())
+
+    reading = read(other)
+
+    said = r"the venue refuses fapi calls until ([\d:]{8}): GET /fapi/v1/\w+: HTTP 418 -1003 .*"
+    assert told_time(said, reading.failure) in seconds_before(reading.due_at)
+    assert reading.due_at > timezone.now() + timedelta(seconds=280)
+    assert (reading.orders, reading.read_at) == (good.orders, good.read_at)
     assert len(simulator.log()) == requests
 
 
