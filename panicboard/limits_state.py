@@ -14,14 +14,12 @@ from panicboard import budgets, pools, readings, turns
 from panicboard.budgets import SLACK_S, AccountBudget, Work
 from panicboard.models import Account, Reading
 from panicboard.pools import LONGEST_WAIT_S, Standing
+from panicboard.readiness import MORE_THAN_THE_LIMIT
 from panicboard.turns import SharedLimit, ToCome
 from panicboard.venues import VENUES
 from panicboard.venues.base import DIRECT, Limit, VenueAdapter
 
 NOT_COUNTED = "Redis does not answer: each process keeps to its share"
-MORE_THAN_THE_LIMIT = (
-    "more than the limit: some cancels would wait; spread the accounts over more egress addresses"
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,9 @@ CLOCK_LIMIT_MS = 1000
 ALIVE = timedelta(seconds=5)
 #: A reading older than this many planned intervals (and a minute at least) says nothing any more.
 OVERDUE_INTERVALS = 3
+MORE_THAN_THE_LIMIT = (
+    "more than the limit: some cancels would wait; spread the accounts over more egress addresses"
+)
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,13 @@ class SystemReadiness:
     workers_seen_at: datetime | None
 
 
-def of_account(account: Account, reading: Reading | None, now: datetime) -> Readiness:
-    """Would a panic of this account work now, as far as its last authenticated reading tells?"""
+def of_account(
+    account: Account, reading: Reading | None, now: datetime, *, overloaded: bool = False
+) -> Readiness:
+    """Would a panic of this account work now, as far as its last authenticated reading tells?
+
+    `overloaded`: the cancels of all accounts behind its limit need more than that.
+    """
     if not account.enabled:
         return Readiness(NOT_READY, "disabled: neither read nor swept", None)
     if not account.sealed_credentials:
@@ -53,9 +61,12 @@ def of_account(account: Account, reading: Reading | None, now: datetime) -> Read
         return Readiness(
             UNKNOWN, f"last check {int((now - reading.read_at).total_seconds())} s ago", reading.read_at
         )
+    doubts = [f"cancels need {MORE_THAN_THE_LIMIT}"] if overloaded else []
     offset_ms = reading.clock_offset_ms or 0
     if abs(offset_ms) > CLOCK_LIMIT_MS // 2:
-        return Readiness(DEGRADED, f"clock skew {abs(offset_ms)} ms, corrected", reading.read_at)
+        doubts.append(f"clock skew {abs(offset_ms)} ms, corrected")
+    if doubts:
+        return Readiness(DEGRADED, "; ".join(doubts), reading.read_at)
     return Readiness(READY, "ready", reading.read_at)
 
 
