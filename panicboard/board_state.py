@@ -6,17 +6,18 @@ later can never be older than the state beside it.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 
 from django.db.models import Count, F, Min, OuterRef, Q, Subquery
 
-from panicboard import readiness
+from panicboard import limits_state, readiness, turns
 from panicboard.models import Account, CanaryRun, Countdown, Desk, Panic, Reading, Sweep, SweptOrder, Venue
 from panicboard.readiness import Readiness, SystemReadiness
 from panicboard.tallies import Tally, open_condition
+from panicboard.turns import SharedLimit
 from panicboard.venues import VENUES
 
 #: How many rows a desk shows at least; its other quiet accounts fold into one line.
@@ -218,6 +219,7 @@ def read(now: datetime, system: SystemReadiness | None = None) -> Board:
     by_account: dict[int, list[Sweep]] = {}
     for sweep in sweeps:
         by_account.setdefault(sweep.account_id, []).append(sweep)
+    overloaded = limits_state.overloaded(accounts)
     rows = {
         account.pk: _account_row(
             account,
@@ -225,6 +227,7 @@ def read(now: datetime, system: SystemReadiness | None = None) -> Board:
             tallies,
             countdowns.get(account.pk),
             canaries.get(account.pk),
+            overloaded,
             now,
         )
         for account in accounts
@@ -297,13 +300,16 @@ def _account_row(
     tallies: Mapping[int, Tally],
     countdown: CountdownLine | None,
     canary: CanaryRun | None,
+    overloaded: Container[SharedLimit],
     now: datetime,
 ) -> AccountRow:
     reading: Reading | None = getattr(account, "reading", None)
     adapter = VENUES.get(account.venue.adapter)
     families = adapter.families if adapter else ()
     running = next((sweep for sweep in sweeps if sweep.state not in Sweep.OVER), None)
-    ready = readiness.of_account(account, reading, now, canary)
+    ready = readiness.of_account(
+        account, reading, now, canary, overloaded=turns.shared_limit(account) in overloaded
+    )
     read_at = reading.read_at if reading else None
     return AccountRow(
         pk=account.pk,

@@ -19,6 +19,9 @@ ALIVE = timedelta(seconds=5)
 OVERDUE_INTERVALS = 3
 #: A canary that held so many times its interval ago has been forgotten, unless its account is latched.
 OVERDUE_CANARIES = 2
+MORE_THAN_THE_LIMIT = (
+    "more than the limit: some cancels would wait; spread the accounts over more egress addresses"
+)
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,17 @@ class SystemReadiness:
 
 
 def of_account(
-    account: Account, reading: Reading | None, now: datetime, canary: CanaryRun | None = None
+    account: Account,
+    reading: Reading | None,
+    now: datetime,
+    canary: CanaryRun | None = None,
+    *,
+    overloaded: bool = False,
 ) -> Readiness:
     """Would a panic of this account work now, as far as its last authenticated reading tells?
 
     `canary` is its last canary run that is over: one that did not hold says that a panic may not reach all.
+    `overloaded`: the cancels of all accounts behind its limit need more than that.
     """
     if not account.enabled:
         return Readiness(NOT_READY, "disabled: neither read nor swept", None)
@@ -63,9 +72,12 @@ def of_account(
         )
     if canary is not None and (alarm := _canary_alarm(canary, account, now)):
         return Readiness(DEGRADED, alarm, reading.read_at)
+    doubts = [f"cancels need {MORE_THAN_THE_LIMIT}"] if overloaded else []
     offset_ms = reading.clock_offset_ms or 0
     if abs(offset_ms) > CLOCK_LIMIT_MS // 2:
-        return Readiness(DEGRADED, f"clock skew {abs(offset_ms)} ms, corrected", reading.read_at)
+        doubts.append(f"clock skew {abs(offset_ms)} ms, corrected")
+    if doubts:
+        return Readiness(DEGRADED, "; ".join(doubts), reading.read_at)
     return Readiness(READY, "ready", reading.read_at)
 
 

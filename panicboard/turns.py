@@ -6,18 +6,40 @@ from the database, so that every process sees the same order, and a dead one can
 in the background, and looks at latched accounts, come after it.
 """
 
-from django.db.models import Q, QuerySet
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db.models import Count, Max, Q, QuerySet
 
 from panicboard.models import Account, Sweep
 
 
+class SharedLimit(NamedTuple):
+    """What a limit by address is counted for: one venue API, and one way out (None: the usual one)."""
+
+    base_url: str
+    adapter: str
+    egress_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ToCome:
+    """How many full listings wait behind one limit, and when the last of them comes."""
+
+    count: int
+    last_at: datetime
+
+
+def shared_limit(account: Account) -> SharedLimit:
+    """The limit by address that an account shares with all that have the same."""
+    return SharedLimit(account.venue.base_url, account.venue.adapter, account.egress_id)
+
+
 def behind_the_same_limit(account: Account) -> Q:
     """Which accounts share this one's limit by address, as a condition on accounts."""
-    return Q(
-        venue__base_url=account.venue.base_url,
-        venue__adapter=account.venue.adapter,
-        egress=account.egress_id,
-    )
+    base_url, adapter, egress_id = shared_limit(account)
+    return Q(venue__base_url=base_url, venue__adapter=adapter, egress=egress_id)
 
 
 def ahead_of(sweep: Sweep) -> int:
@@ -49,6 +71,23 @@ def still_cancelling(sweep: Sweep) -> int:
 def somebody_waits(account: Account) -> bool:
     """Whether a panic's full listing waits for the limit that this account shares."""
     return _waiting(account).filter(reopened=0).exists()
+
+
+def listings_to_come() -> dict[SharedLimit, ToCome]:
+    """The full listings that wait, by limit; also those to which a sweep that still cancels looks forward."""
+    counted = (
+        Sweep.objects.filter(
+            Q(state=Sweep.State.READING_BACK, known_empty_at__isnull=False)
+            | Q(state__in=(Sweep.State.QUEUED, Sweep.State.CANCELLING)),
+            whole_account=True,
+            full_listing_at__isnull=False,
+            full_empty_at=None,
+        )
+        .values_list("account__venue__base_url", "account__venue__adapter", "account__egress")
+        .annotate(Count("pk"), Max("full_listing_at"))
+        .order_by()
+    )
+    return {SharedLimit(*key): ToCome(count, last_at) for *key, count, last_at in counted}
 
 
 def _sweeps_behind(account: Account) -> QuerySet[Sweep]:

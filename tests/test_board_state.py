@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 
 from panicboard import board_state
 from panicboard.board_state import Board, State
-from panicboard.models import Countdown, Panic, Sweep, SweptOrder
+from panicboard.models import Countdown, Egress, Panic, Sweep, SweptOrder
 from panicboard.readiness import SystemReadiness
 from panicboard.tallies import Tally
 from tests.pages import (
@@ -110,6 +110,20 @@ def test_fold_keeps_the_largest_of_the_quiet_and_every_abnormal_one() -> None:
 
     assert {row.name for row in delta.rows if row.pk in delta.folded} == {"quiet-0", "quiet-1"}
     assert {row.name for row in carry.rows if row.pk in carry.folded} == {"quiet"}
+
+
+def test_accounts_behind_a_limit_too_small_for_their_cancels_are_degraded() -> None:
+    for name, weight in (("one", 1300), ("two", 1200)):
+        make_reading(make_account(name), cancel_weight=weight)
+    elsewhere = Egress.objects.create(name="second line", source_address="127.0.0.2")
+    make_reading(make_account("three", egress=elsewhere), cancel_weight=1300)
+
+    board = read()
+
+    degraded, normal = State.DEGRADED, State.NORMAL
+    found = [(row.name, row.state) for row in board.desks[0].rows]
+    assert found == [("one", degraded), ("two", degraded), ("three", normal)]
+    assert (board.summary.degraded, board.summary.not_ready) == (2, 0)
 
 
 def test_a_running_sweep_shows_what_is_still_open() -> None:

@@ -80,6 +80,21 @@ def test_clock_far_off_is_degraded(offset_ms: int) -> None:
     assert found == Readiness(DEGRADED, "clock skew 501 ms, corrected", NOW - timedelta(seconds=3))
 
 
+def test_account_behind_a_limit_too_small_for_all_cancels_is_degraded() -> None:
+    overloaded = readiness.of_account(account(), reading(), NOW, overloaded=True)
+    skewed_too = readiness.of_account(account(), reading(clock_offset_ms=501), NOW, overloaded=True)
+    failing = readiness.of_account(account(), reading(failure="HTTP 401 -2015"), NOW, overloaded=True)
+
+    said = (
+        "cancels need more than the limit: some cancels would wait; "
+        "spread the accounts over more egress addresses"
+    )
+    read_at = NOW - timedelta(seconds=3)
+    assert overloaded == Readiness(DEGRADED, said, read_at)
+    assert skewed_too == Readiness(DEGRADED, f"{said}; clock skew 501 ms, corrected", read_at)
+    assert failing == Readiness(NOT_READY, "HTTP 401 -2015", None)
+
+
 @pytest.mark.parametrize("offset_ms", [None, 0, 500, -500])
 def test_clock_a_little_off_is_ready(offset_ms: int | None) -> None:
     found = readiness.of_account(account(), reading(clock_offset_ms=offset_ms), NOW)

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.core import signing
 from django.db import connection
@@ -702,6 +703,22 @@ def test_no_page_holds_an_inline_script_or_style_or_an_id_twice(pages: list[str]
 
         assert markup.refused == []
         assert sorted(set(markup.ids)) == sorted(markup.ids)
+
+
+def test_no_cell_has_a_class_that_takes_it_out_of_its_table(browser: Client) -> None:
+    account = make_account()
+    panic = make_panic(account, state=State.NOT_CLEAR)
+    latch(panic, account)
+    make_orders(panic.sweeps.get(), Outcome.STILL_OPEN, placed_after=True, placed_at=after(9_000))
+    css = (settings.BASE_DIR / "static/panicboard.css").read_text()
+
+    page = text(browser.get(panic.get_absolute_url())) + text(browser.get("/"))
+
+    cells = {name for found in re.findall(r'<t[dh] class="([^"]*)"', page) for name in found.split()}
+    apart = re.findall(r"(?:^|\} )\.(\w+) \{[^}]*position: (?:absolute|fixed)", css, re.MULTILINE)
+    assert {"why", "num", "stopcell"} <= cells
+    assert "two" in apart
+    assert cells & set(apart) == set()
 
 
 def test_the_policy_is_on_every_reply(browser: Client) -> None:
