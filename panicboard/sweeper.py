@@ -104,7 +104,8 @@ class Sweeper(VenueWork):
                     }
             except RateLimited as exc:
                 wait_s = exc.retry_after_ms / 1000
-                changes = self.failed(f"the venue refuses every call for {wait_s:.0f} s: {exc}")
+                until = timezone.now() + timedelta(seconds=wait_s)
+                changes = self.failed(f"the venue refuses every call until {until:%H:%M:%S}: {exc}")
             except (credentials.CredentialsUnusable, VenueError) as exc:
                 changes = self.failed(str(exc))
                 wait_s = self.backoff_s()

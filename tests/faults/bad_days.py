@@ -47,7 +47,7 @@ EVERYWHERE = frozenset({"binance-usdm", "binance-options", "binance-portfolio", 
 UNKNOWN = "Unknown error, please check your request or try again later."
 INTERNAL = "Internal error; unable to process your request. Please try again."
 TIMEOUT_408 = ("HTTP 408 -1007 Timeout", "HTTP 408 Timeout")
-REFUSES_30_S = "refuses every call for 30 s"
+REFUSES = "refuses every call until "
 NO_ANSWER = "no answer (ConnectionError)"
 BAD_DAYS = {
     "connection cut before acting": BadDay("cut_before", False, NO_ANSWER),
@@ -70,7 +70,7 @@ BAD_DAYS = {
         "429", False, "HTTP 429 -1003 Too many requests", "HTTP 429 Too many requests", limits=EVERYWHERE
     ),
     "429 with Retry-After": BadDay(
-        "429_retry_after", False, REFUSES_30_S, options={"seconds": 30}, limits=EVERYWHERE
+        "429_retry_after", False, REFUSES, options={"seconds": 30}, limits=EVERYWHERE
     ),
     "418": BadDay("418", False, "HTTP 418 -1003 Way too many requests", "HTTP 418", limits=EVERYWHERE),
     "403 without JSON": BadDay("403_html", False, "HTTP 403", limits=EVERYWHERE),

@@ -157,7 +157,7 @@ def test_nothing_is_sent_while_the_venue_wants_silence(stage: Stage, adapter: st
     sweep = stage.work_until_over(sweep)
 
     assert refused.state == State.FAILED
-    assert "the venue refuses every call for" in refused.last_word
+    assert "the venue refuses every call until" in refused.last_word
     assert {one.state for one in silent} == {State.FAILED}
     assert after == before
     stage.assert_proven(sweep)
