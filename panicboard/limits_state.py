@@ -19,6 +19,8 @@ from panicboard.turns import SharedLimit, ToCome
 from panicboard.venues import VENUES
 from panicboard.venues.base import DIRECT, Limit, VenueAdapter
 
+#: A limit's state, worst first.
+STATES = ("refused", "too small", "short now", "not counted", "normal")
 NOT_COUNTED = "Redis does not answer: each process keeps to its share"
 
 
@@ -93,7 +95,7 @@ class LimitRow:
 
     @property
     def is_bad(self) -> bool:
-        return self.use.refused_until is not None or self.is_overloaded or self.proven_in_s is None
+        return self.state in ("refused", "too small")
 
     @property
     def takes_long(self) -> bool:
@@ -101,24 +103,47 @@ class LimitRow:
         return self.proven_in_s is not None and self.proven_in_s >= LONGEST_WAIT_S
 
     @property
-    def words(self) -> str:
-        """What is wrong, the worst of it; empty when nothing is."""
-        if self.use.refused_until is not None:
-            return f"the venue refuses calls until {self.use.refused_until:%H:%M:%S}: {self.use.refused_why}"
-        if self.is_overloaded:
-            return f"cancels need {self.cancels:,}, {MORE_THAN_THE_LIMIT}"
-        if self.proven_in_s is None:
-            return f"too small for a full listing ({self.listing:,}): nothing behind it can be proven clear"
-        return NOT_COUNTED if self.use.used is None else ""
+    def left(self) -> int:
+        """How much of it nobody has used."""
+        return max(0, self.use.amount - (self.use.used or 0))
 
     @property
-    def rank(self) -> tuple[bool, str, str]:
-        return not self.is_bad, self.venue, self.use.way
+    def state(self) -> str:
+        """One of STATES."""
+        if self.use.refused_until is not None:
+            return "refused"
+        if self.is_overloaded or self.proven_in_s is None:
+            return "too small"
+        if not self.by_key and self.cancels > self.left:
+            return "short now"
+        return "not counted" if self.use.used is None else "normal"
+
+    @property
+    def words(self) -> str:
+        """What is wrong with it; empty when nothing is."""
+        match self.state:
+            case "refused":
+                until = f"{self.use.refused_until:%H:%M:%S}"
+                return f"the venue refuses calls until {until}: {self.use.refused_why}"
+            case "too small" if self.is_overloaded:
+                return f"cancels need {self.cancels:,}, {MORE_THAN_THE_LIMIT}"
+            case "too small":
+                return f"less than a full listing needs ({self.listing:,}): nothing behind it is proven clear"
+            case "short now":
+                left = f"{self.left:,} left now"
+                return f"{left}, and the cancels need {self.cancels:,}: pressed now, some would wait"
+            case "not counted":
+                return NOT_COUNTED
+        return ""
+
+    @property
+    def rank(self) -> tuple[int, str, str]:
+        return STATES.index(self.state), self.venue, self.use.way
 
 
 @dataclass(frozen=True, slots=True)
 class LimitsPage:
-    """Every limit, bad ones first. `is_counted` says whether Redis told what is used."""
+    """Every limit, worst first. `is_counted` says whether Redis told what is used."""
 
     read_at: datetime
     is_counted: bool
