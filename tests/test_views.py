@@ -512,6 +512,39 @@ def test_panic_page_tells_what_a_latched_account_placed_since(browser: Client) -
     assert "New orders are swept, not blocked. Stop the bots." in page
 
 
+def test_panic_page_counts_down_to_the_full_listings(browser: Client) -> None:
+    panic = make_panic()
+    empty, coming = after(400), after(34_000)
+    for name in ("one", "two"):
+        fields = {"known_empty_at": empty, "full_listing_at": coming}
+        make_sweep(panic, make_account(name), State.READING_BACK, **fields)
+    fields = {"full_listing_at": after(70_000), "last_word": "the fapi limit is used up"}
+    make_sweep(panic, make_account("waits"), State.CANCELLING, **fields)
+
+    page = text(browser.get(panic.get_absolute_url()))
+
+    def countdown(at: datetime) -> str:
+        said = f"at about {show.clock(at)}"
+        return f'full listing <b class="v" data-until="{show.iso(at)}" data-in>{said}</b></td>'
+
+    assert page.count(f">known symbols empty {show.clock(empty)}</small><br>{countdown(coming)}") == 2
+    assert page.count(f">the fapi limit is used up</small><br>{countdown(after(70_000))}") == 1
+    assert "<strong>2 accounts read back: known symbols are empty</strong>" in page
+    assert f"full listings, as the venue's limit allows, until about {show.clock(after(70_000))}." in page
+    assert "<strong>1 account waits for the venue's limit</strong>" in page
+
+
+def test_panic_page_says_that_full_listings_are_read_where_no_limit_holds_them_back(browser: Client) -> None:
+    panic = make_panic()
+    make_sweep(panic, make_account(), State.READING_BACK, known_empty_at=after(400))
+
+    page = text(browser.get(panic.get_absolute_url()))
+
+    assert (
+        "<strong>1 account reads back: known symbols are empty</strong>full listings are being read." in page
+    )
+
+
 def test_only_options_are_said_to_block_by_themselves(browser: Client) -> None:
     account = make_account(adapter="binance-options")
     panic = make_panic(account, state=Sweep.State.CLEAR)
