@@ -1,10 +1,11 @@
-"""What the page of one account shows: its open orders as last read, by symbol, its latest sweeps
-and its latest venue calls."""
+"""What the page of one account shows: its ways out and their limits, its open orders as last read, by
+symbol, its latest sweeps and its latest venue calls."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from panicboard import call_log, readings
+from panicboard import call_log, limits_state, readings
+from panicboard.limits_state import Use
 from panicboard.models import Account, CanaryRun, Reading, Sweep, VenueCall
 from panicboard.venues import VENUES
 from panicboard.venues.base import Order
@@ -58,14 +59,17 @@ class AccountPage:
     latched_at: datetime | None
     latched_by: int | None
     canary: CanaryLine | None
+    ways: tuple[str, ...]
+    limits: tuple[Use, ...]
+    limits_read_at: datetime
     open: int
     symbols: tuple[SymbolOrders, ...]
     sweeps: tuple[SweepLine, ...]
     calls: tuple[VenueCall, ...]
 
 
-def read(account: Account) -> AccountPage:
-    """Read one account (with its desk, venue and reading already joined)."""
+def read(account: Account, now: datetime) -> AccountPage:
+    """Read one account (with its desk, venue, ways out and reading already joined)."""
     reading: Reading | None = getattr(account, "reading", None)
     orders = [readings.from_record(one) for one in reading.orders] if reading else []
     sweeps = account.sweeps.select_related("panic__desk", "panic__account").order_by("-pk")[:SWEEPS_SHOWN]
@@ -84,6 +88,9 @@ def read(account: Account) -> AccountPage:
         latched_at=account.latched_at,
         latched_by=account.latched_by_id,
         canary=_canary(account) if account.canary else None,
+        ways=limits_state.ways_of(account),
+        limits=limits_state.of_account(account, now),
+        limits_read_at=now,
         open=len(orders),
         symbols=tuple(
             SymbolOrders(symbol, tuple(order for order in orders if order.symbol == symbol))

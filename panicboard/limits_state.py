@@ -19,6 +19,8 @@ from panicboard.turns import SharedLimit, ToCome
 from panicboard.venues import VENUES
 from panicboard.venues.base import DIRECT, Limit, VenueAdapter
 
+#: A limit's state, worst first.
+STATES = ("refused", "too small", "short now", "not counted", "normal")
 NOT_COUNTED = "Redis does not answer: each process keeps to its share"
 
 
@@ -61,7 +63,7 @@ class LimitRow:
     #: How many of these have another way, and how many others come this way when theirs is blocked.
     have_second: int
     second_for: int
-    reads_may: int
+    reads_may: int  # heartbeats and reads together
     #: What the first cancels of a panic of all accounts cost (by key: those of the dearest one), as far as
     #: the accounts were read: how many never were, and when the oldest of these readings was made.
     cancels: int
@@ -93,7 +95,7 @@ class LimitRow:
 
     @property
     def is_bad(self) -> bool:
-        return self.use.refused_until is not None or self.is_overloaded or self.proven_in_s is None
+        return self.state in ("refused", "too small")
 
     @property
     def takes_long(self) -> bool:
@@ -101,24 +103,47 @@ class LimitRow:
         return self.proven_in_s is not None and self.proven_in_s >= LONGEST_WAIT_S
 
     @property
-    def words(self) -> str:
-        """What is wrong, the worst of it; empty when nothing is."""
-        if self.use.refused_until is not None:
-            return f"the venue refuses calls until {self.use.refused_until:%H:%M:%S}: {self.use.refused_why}"
-        if self.is_overloaded:
-            return f"cancels need {self.cancels:,}, {MORE_THAN_THE_LIMIT}"
-        if self.proven_in_s is None:
-            return f"too small for a full listing ({self.listing:,}): nothing behind it can be proven clear"
-        return NOT_COUNTED if self.use.used is None else ""
+    def left(self) -> int:
+        """How much of it nobody has used."""
+        return max(0, self.use.amount - (self.use.used or 0))
 
     @property
-    def rank(self) -> tuple[bool, str, str]:
-        return not self.is_bad, self.venue, self.use.way
+    def state(self) -> str:
+        """One of STATES."""
+        if self.use.refused_until is not None:
+            return "refused"
+        if self.is_overloaded or self.proven_in_s is None:
+            return "too small"
+        if not self.by_key and self.cancels > self.left:
+            return "short now"
+        return "not counted" if self.use.used is None else "normal"
+
+    @property
+    def words(self) -> str:
+        """What is wrong with it; empty when nothing is."""
+        match self.state:
+            case "refused":
+                until = f"{self.use.refused_until:%H:%M:%S}"
+                return f"the venue refuses calls until {until}: {self.use.refused_why}"
+            case "too small" if self.is_overloaded:
+                return f"cancels need {self.cancels:,}, {MORE_THAN_THE_LIMIT}"
+            case "too small":
+                return f"less than a full listing needs ({self.listing:,}): nothing behind it is proven clear"
+            case "short now":
+                left = f"{self.left:,} left now"
+                return f"{left}, and the cancels need {self.cancels:,}: pressed now, some would wait"
+            case "not counted":
+                return NOT_COUNTED
+        return ""
+
+    @property
+    def rank(self) -> tuple[int, str, str]:
+        return STATES.index(self.state), self.venue, self.use.way
 
 
 @dataclass(frozen=True, slots=True)
 class LimitsPage:
-    """Every limit, bad ones first. `is_counted` says whether Redis told what is used."""
+    """Every limit, worst first. `is_counted` says whether Redis told what is used."""
 
     read_at: datetime
     is_counted: bool
@@ -217,7 +242,10 @@ def _limits_of_group(group: _Group) -> list[_Counted]:
 
 
 def _limits_of(account: Account, adapter: type[VenueAdapter], way: str) -> list[_Counted]:
-    return [_counted(account, limit, way if limit.per == "address" else "") for limit in adapter.limits]
+    # Without the order limits that Binance counts by key: only the canary uses them.
+    per = adapter.listing_limit().per
+    limits = [limit for limit in adapter.limits if limit.per == per]
+    return [_counted(account, limit, way if per == "address" else "") for limit in limits]
 
 
 def _counted(account: Account, limit: Limit, way: str) -> _Counted:
@@ -244,7 +272,7 @@ def _row(group: _Group, standings: Mapping[str, Standing], to_come: ToCome | Non
         accounts=len(group.first),
         have_second=sum(account.second_egress_id is not None for account in group.first),
         second_for=len(group.second),
-        reads_may=AccountBudget(shown.account, Work.READ, keep_free=cancels).cap(shown.limit),
+        reads_may=AccountBudget(shown.account, Work.HEARTBEAT, keep_free=cancels).cap(shown.limit),
         cancels=cancels,
         unread=len(group.first) - len(read_at),
         oldest_read_at=min((at for at in read_at if at), default=None),

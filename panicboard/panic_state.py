@@ -62,6 +62,9 @@ class SweepRow:
     last_placed_at: datetime | None
     ended_at: datetime | None
     due_at: datetime
+    known_empty_at: datetime | None
+    #: When the full listing comes that the limit holds back.
+    full_listing_at: datetime | None
     handed_over_to: int | None
     last_word: str
 
@@ -133,6 +136,10 @@ class Next:
     not_clear: int
     next_try_at: datetime | None
     reading_back: int
+    #: How many wait for the limit before their first reading, and when the next of them goes on.
+    to_be_read: int
+    next_reading_at: datetime | None
+    #: When the last full listing comes that the limit holds back.
     full_listing_at: datetime | None
     at_work: int
     latched: int
@@ -275,9 +282,23 @@ def _sweep_row(
         last_placed_at=max((one.last_placed_at for one in counts if one.last_placed_at), default=None),
         ended_at=_ended_at(sweep, entries),
         due_at=sweep.due_at,
+        known_empty_at=sweep.known_empty_at,
+        full_listing_at=_held_back_until(sweep),
         handed_over_to=sweep.handed_over_to_id,
         last_word=sweep.last_word,
     )
+
+
+def _held_back_until(sweep: Sweep) -> datetime | None:
+    """When the full listing comes that the limit holds back; before the first reading, an estimate."""
+    if sweep.state == Sweep.State.CANCELLING:
+        return sweep.full_listing_at
+    if sweep.state != Sweep.State.READING_BACK or sweep.known_empty_at is None:
+        return None
+    adapter = VENUES.get(sweep.account.venue.adapter)
+    if adapter and adapter.listing_limit().per == "key" and sweep.due_at > sweep.known_empty_at:
+        return sweep.due_at  # nobody else has a turn there: it comes when the sweep goes on
+    return sweep.full_listing_at
 
 
 def _ended_at(sweep: Sweep, entries: Iterable[AuditLine]) -> datetime | None:
@@ -370,13 +391,16 @@ def _next(panic: Panic, sweeps: Sequence[Sweep], latched: int) -> Next:
     running = [sweep for sweep in sweeps if sweep.state not in Sweep.OVER]
     again = [sweep for sweep in running if sweep.state in (Sweep.State.NOT_CLEAR, Sweep.State.FAILED)]
     reading = [sweep for sweep in running if sweep.state == Sweep.State.READING_BACK]
+    to_be_read = [s for s in running if s.state == Sweep.State.CANCELLING and _held_back_until(s)]
     return Next(
         pk=panic.pk,
         not_clear=len(again),
         next_try_at=min((sweep.due_at for sweep in again), default=None),
         reading_back=len(reading),
-        full_listing_at=max((sweep.due_at for sweep in reading), default=None),
-        at_work=len(running) - len(again) - len(reading),
+        to_be_read=len(to_be_read),
+        next_reading_at=min((sweep.due_at for sweep in to_be_read), default=None),
+        full_listing_at=max((at for sweep in running if (at := _held_back_until(sweep))), default=None),
+        at_work=len(running) - len(again) - len(reading) - len(to_be_read),
         latched=latched,
         venue_locks=any(
             sweep.account.latched_by_id == panic.pk

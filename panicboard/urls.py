@@ -10,6 +10,8 @@ from panicboard.views import pages, panics, presses
 urlpatterns = [
     path("", pages.board, name="board"),
     path("accounts/<int:pk>/", pages.account, name="account"),
+    path("limits/", pages.limits, name="limits"),
+    path("limits/table/", pages.limits_table, name="limits-table"),
     path("panics/", pages.panics, name="panics"),
     path("panics/two-steps/", presses.two_steps, name="two-steps"),
     path("panics/<int:pk>/", panics.panic, name="panic"),

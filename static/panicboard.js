@@ -48,8 +48,8 @@ function paint() {
   }
   for (const one of $$("[data-since]")) write(one, ((now - Date.parse(one.dataset.since)) / 1000).toFixed(3) + " s");
   for (const one of $$("[data-until]")) {
-    const left = (Date.parse(one.dataset.until) - now) / 1000;
-    write(one, left > 0 ? left.toFixed(1) + " s" : "now");
+    const left = (Date.parse(one.dataset.until) - now) / 1000, words = "in" in one.dataset ? "in " : "";
+    write(one, left > 0 ? words + (left < 10 ? left.toFixed(1) : Math.ceil(left)) + " s" : "now");
   }
   for (const one of $$("[data-clock]")) write(one, clock(now));
   for (const one of $$("[data-update]")) write(one, "last update " + (behindS < 7200 ? age(behindS * 1000) : "long ago"));

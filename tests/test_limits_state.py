@@ -159,7 +159,25 @@ def test_cancels_that_need_more_than_the_limit_are_bad_and_first() -> None:
 def test_cancels_that_need_the_whole_limit_fit() -> None:
     make_reading(make_account(), cancel_weight=2400)
 
-    assert (only_row().is_overloaded, only_row().words) == (False, "")
+    assert (only_row().state, only_row().words) == ("normal", "")
+
+
+@pytest.mark.parametrize(
+    ("used", "state", "words"),
+    [
+        (1000, "normal", ""),
+        (1001, "short now", "1,399 left now, and the cancels need 1,400: pressed now, some would wait"),
+        (2400, "short now", "0 left now, and the cancels need 1,400: pressed now, some would wait"),
+    ],
+)
+def test_what_is_used_now_can_leave_too_little_for_the_cancels(used: int, state: str, words: str) -> None:
+    account = make_account()
+    make_reading(account, cancel_weight=1400)
+    panics_of(account).take(FAPI, used)
+
+    row = only_row()
+
+    assert (row.state, row.words, row.is_bad) == (state, words, False)
 
 
 def test_overloaded_are_the_limits_that_all_accounts_together_are_too_much_for() -> None:
@@ -231,7 +249,7 @@ def test_limit_too_small_for_a_full_listing_is_bad() -> None:
     row = only_row()
 
     assert (row.proven_in_s, row.is_bad) == (None, True)
-    assert row.words == "too small for a full listing (80): nothing behind it can be proven clear"
+    assert row.words == "less than a full listing needs (80): nothing behind it is proven clear"
 
 
 def test_proof_that_takes_an_hour_is_not_played_to_its_end() -> None:
@@ -341,6 +359,8 @@ def test_account_has_the_limit_of_each_way_or_those_of_its_key() -> None:
         ("cancel", "", 0, 10),
         ("status", "", 0, 20),
         ("closed", "", 0, 20),
+        ("place", "", 0, 20),
+        ("market", "", 0, 100),
     ]
     assert [limits_state.ways_of(account) for account in (by_address, by_key)] == [
         ("direct", "second line"),

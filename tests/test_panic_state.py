@@ -1,6 +1,7 @@
 """One panic's values: the headline, the tally, the order of sweeps and orders, the curve."""
 
 import shlex
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -10,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 from panicboard import order_table, panic_state
 from panicboard.models import AuditEntry, Panic, Sweep, SweptOrder
 from panicboard.panic_curve import Change, draw
-from panicboard.panic_state import PanicPage
+from panicboard.panic_state import Next, PanicPage
 from panicboard.tallies import Tally
 from tests.factories import make_desk
 from tests.pages import after, latch, make_account, make_orders, make_panic, make_sweep
@@ -113,15 +114,91 @@ def test_next_tells_when_what_is_tried_again() -> None:
     panic = make_panic()
     make_sweep(panic, one, State.NOT_CLEAR, due_at=after(3400))
     make_sweep(panic, two, State.FAILED, due_at=after(2900))
-    make_sweep(panic, three, State.READING_BACK, due_at=after(34_000))
+    make_sweep(panic, three, State.READING_BACK, known_empty_at=after(400), due_at=after(0))
     make_sweep(panic, four, State.QUEUED)
     latch(panic, one, two, three, four)
 
+    assert read(panic).next == Next(
+        pk=panic.pk,
+        not_clear=2,
+        next_try_at=after(2900),
+        reading_back=1,
+        to_be_read=0,
+        next_reading_at=None,
+        full_listing_at=None,
+        at_work=1,
+        latched=4,
+        venue_locks=False,
+    )
+
+
+def held_back(panic: Panic, name: str, state: str, seconds: float, **fields: Any) -> Sweep:
+    """A sweep whose full listing comes so many seconds after the press."""
+    known = {"known_empty_at": after(400)} if state == State.READING_BACK else {}
+    values = {**known, "full_listing_at": after(1000 * seconds), **fields}
+    return make_sweep(panic, make_account(name), state, **values)
+
+
+def test_next_tells_when_the_last_full_listing_comes() -> None:
+    panic = make_panic()
+    held_back(panic, "soon", State.READING_BACK, 30)
+    held_back(panic, "later", State.READING_BACK, 34, due_at=after(99_000))
+    being_listed = {"known_empty_at": after(400), "due_at": after(0)}
+    make_sweep(panic, make_account("being listed"), State.READING_BACK, **being_listed)
+
     coming = read(panic).next
 
-    assert (coming.not_clear, coming.next_try_at) == (2, after(2900))
-    assert (coming.reading_back, coming.full_listing_at) == (1, after(34_000))
-    assert (coming.at_work, coming.latched) == (1, 4)
+    assert (coming.reading_back, coming.to_be_read, coming.at_work) == (3, 0, 0)
+    assert coming.full_listing_at == after(34_000)
+
+
+def test_full_listing_that_a_limit_by_key_holds_back_comes_when_the_sweep_goes_on() -> None:
+    panic = make_panic()
+    account = make_account(adapter="coinswitch")
+    fields = {"known_empty_at": after(400), "due_at": after(58_000)}
+    make_sweep(panic, account, State.READING_BACK, **fields)
+
+    page = read(panic)
+
+    assert page.next.full_listing_at == after(58_000)
+    assert [row.full_listing_at for row in page.sweeps] == [after(58_000)]
+
+
+def test_next_tells_of_those_that_wait_for_their_first_reading() -> None:
+    panic = make_panic()
+    held_back(panic, "reads back", State.READING_BACK, 30)
+    held_back(panic, "waits", State.CANCELLING, 62, due_at=after(5000))
+    held_back(panic, "waits longer", State.CANCELLING, 70, due_at=after(8000))
+    make_sweep(panic, make_account("cancels"), State.CANCELLING)
+
+    coming = read(panic).next
+
+    assert (coming.reading_back, coming.to_be_read, coming.at_work) == (1, 2, 1)
+    assert (coming.next_reading_at, coming.full_listing_at) == (after(5000), after(70_000))
+
+
+def test_full_listing_is_not_looked_forward_to_where_orders_are_left_or_all_is_over() -> None:
+    panic = make_panic()
+    for state in (State.NOT_CLEAR, State.FAILED, State.CLEAR):
+        held_back(panic, state, state, 30)
+    orders_came = held_back(panic, "orders came", State.READING_BACK, 30, known_empty_at=None)
+
+    page = read(panic)
+
+    assert page.next.full_listing_at is None
+    assert [row.full_listing_at for row in page.sweeps] == [None] * 4
+    assert orders_came.full_listing_at is not None
+
+
+def test_row_tells_since_when_known_symbols_are_empty_and_when_the_full_listing_comes() -> None:
+    panic = make_panic()
+    held_back(panic, "a reads back", State.READING_BACK, 34)
+    held_back(panic, "b waits", State.CANCELLING, 62)
+
+    waits, reads_back = read(panic).sweeps
+
+    assert (reads_back.known_empty_at, reads_back.full_listing_at) == (after(400), after(34_000))
+    assert (waits.known_empty_at, waits.full_listing_at) == (None, after(62_000))
 
 
 def test_facts_tell_who_joined_and_what_was_left_out() -> None:
@@ -205,6 +282,7 @@ def test_orders_beyond_the_table_are_counted(monkeypatch: pytest.MonkeyPatch) ->
 def test_equal_values_mean_that_nothing_changed_but_the_time() -> None:
     panic = make_panic()
     make_orders(make_sweep(panic, make_account(), State.NOT_CLEAR), Outcome.STILL_OPEN)
+    held_back(panic, "waits", State.READING_BACK, 34)
 
     assert read(panic, 2300) == read(panic, 2400)
 

@@ -1,6 +1,7 @@
 """The pages and what is posted from them, without a browser."""
 
 import re
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -18,12 +19,14 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
-from panicboard import readings
+from panicboard import credentials, pools, readings
+from panicboard.budgets import AccountBudget, Work
 from panicboard.forms import PressForm
 from panicboard.fragments import Renderer, Topic
 from panicboard.middleware import POLICY
-from panicboard.models import Account, AuditEntry, Panic, Sweep, SweptOrder, VenueCall
+from panicboard.models import Account, AuditEntry, Egress, Panic, Sweep, SweptOrder, VenueCall
 from panicboard.templatetags import show
+from panicboard.venues import VENUES
 from panicboard.venues.base import Order, OrderState
 from panicboard.views import csrf_failure, server_error
 from tests.pages import (
@@ -97,6 +100,7 @@ def text(response: object) -> str:
     [
         "/",
         "/accounts/1/",
+        "/limits/",
         "/panics/",
         "/panics/1/",
         "/panics/1/record.json",
@@ -525,6 +529,39 @@ def test_panic_page_tells_what_a_latched_account_placed_since(browser: Client) -
     assert "New orders are swept, not blocked. Stop the bots." in page
 
 
+def test_panic_page_counts_down_to_the_full_listings(browser: Client) -> None:
+    panic = make_panic()
+    empty, coming = after(400), after(34_000)
+    for name in ("one", "two"):
+        fields = {"known_empty_at": empty, "full_listing_at": coming}
+        make_sweep(panic, make_account(name), State.READING_BACK, **fields)
+    fields = {"full_listing_at": after(70_000), "last_word": "the fapi limit is used up"}
+    make_sweep(panic, make_account("waits"), State.CANCELLING, **fields)
+
+    page = text(browser.get(panic.get_absolute_url()))
+
+    def countdown(at: datetime) -> str:
+        said = f"at about {show.clock(at)}"
+        return f'full listing <b class="v" data-until="{show.iso(at)}" data-in>{said}</b></td>'
+
+    assert page.count(f">known symbols empty {show.clock(empty)}</small><br>{countdown(coming)}") == 2
+    assert page.count(f">the fapi limit is used up</small><br>{countdown(after(70_000))}") == 1
+    assert "<strong>2 accounts read back: known symbols are empty</strong>" in page
+    assert f"full listings, as the venue's limit allows, until about {show.clock(after(70_000))}." in page
+    assert "<strong>1 account waits for the venue's limit</strong>" in page
+
+
+def test_panic_page_says_that_full_listings_are_read_where_no_limit_holds_them_back(browser: Client) -> None:
+    panic = make_panic()
+    make_sweep(panic, make_account(), State.READING_BACK, known_empty_at=after(400))
+
+    page = text(browser.get(panic.get_absolute_url()))
+
+    assert (
+        "<strong>1 account reads back: known symbols are empty</strong>full listings are being read." in page
+    )
+
+
 def test_only_options_are_said_to_block_by_themselves(browser: Client) -> None:
     account = make_account(adapter="binance-options")
     panic = make_panic(account, state=Sweep.State.CLEAR)
@@ -667,6 +704,156 @@ def test_account_page_tells_how_its_canary_went(browser: Client) -> None:
     assert canary_line(browser, account) == ""
 
 
+def test_account_page_tells_its_ways_out_and_what_is_used_there(browser: Client) -> None:
+    egress = Egress(name="proxy A")
+    credentials.seal_proxy(egress, "http://desk:hunter2@10.0.0.1:3128")
+    egress.save()
+    account = make_account(egress=egress, second_egress=Egress.objects.create(name="second line"))
+    limit = VENUES["binance-usdm"].listing_limit()
+    AccountBudget(account, Work.PANIC).take(limit, 340)
+
+    page = text(browser.get(f"/accounts/{account.pk}/"))
+
+    line = re.sub(r"<[^>]+>", "", re.findall(r'<p class="ways">.*?</p>', page)[0])
+    assert re.sub(r"[\d:]{8}", "AGE", line) == (
+        "Way out: proxy A, and second line where that does not get through &middot; limits a minute, AGE: "
+        "fapi by proxy A 340 of 2,400 used &middot; fapi by second line 0 of 2,400 used"
+    )
+    assert "hunter2" not in page
+    assert "10.0.0.1" not in page
+
+
+def test_account_page_tells_that_the_venue_refuses_it(browser: Client) -> None:
+    account = make_account(adapter="coinswitch")
+    limit = VENUES["coinswitch"].listing_limit()
+    AccountBudget(account, Work.PANIC).block(limit, 300_000, "HTTP 429 Too many requests")
+
+    page = text(browser.get(f"/accounts/{account.pk}/"))
+
+    said = r'<b class="crit">refused until [\d:]{8}: HTTP 429 Too many requests</b>'
+    assert len(re.findall(said, page)) == 1
+
+
+# ---- the limits ----
+
+
+def cells(row: str) -> list[str]:
+    """The words of each cell of a row, times of day as AGE."""
+    inside = re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)
+    words = [re.sub(r"<[^>]+>", " ", cell) for cell in inside]
+    return [re.sub(r"\b[\d:]{8}\b", "AGE", re.sub(r"\s+", " ", cell)).strip() for cell in words]
+
+
+def limit_rows(page: str) -> list[list[str]]:
+    return [cells(row) for row in re.findall(r"<tr.*?</tr>", page.partition('id="limits"')[2], re.DOTALL)][1:]
+
+
+def test_limits_page_shows_what_is_used_kept_and_needed(browser: Client) -> None:
+    account = make_account()
+    make_reading(account, cancel_weight=150)
+    AccountBudget(account, Work.PANIC).take(VENUES["binance-usdm"].listing_limit(), 340)
+    make_account("key", adapter="coinswitch")
+
+    page = text(browser.get("/limits/"))
+
+    nowhere = account.venue.name
+    by_address, by_key = limit_rows(page)
+    assert by_address == [
+        "normal",
+        f"{nowhere} Binance USD-M &middot; fapi",
+        "direct 1 account",
+        "2,400 published",
+        "340 AGE",
+        "",
+        "1,200 1,200 kept for panics",
+        "150 AGE",
+        "0 &nbsp;",
+        "no wait if pressed now",
+    ]
+    assert by_key[2:5] == ["each key by itself 1 account", "20 published", "0 by no account"]
+    assert '<rect class="kept" x="50.0%" width="50.0%" height="100%"/>' in page
+    assert '<rect class="used" width="14.2%" height="100%"/>' in page
+
+
+def test_limits_page_says_what_is_wrong_under_the_row(browser: Client) -> None:
+    line = Egress.objects.create(name="second line", source_address="127.0.0.2")
+    make_reading(make_account("needs much"), cancel_weight=2600)
+    refused = make_account("refused", egress=line, second_egress=None)
+    AccountBudget(refused, Work.PANIC).block(
+        VENUES["binance-usdm"].listing_limit(), 300_000, "HTTP 418 banned"
+    )
+
+    rows = limit_rows(text(browser.get("/limits/")))
+
+    assert [row[0] for row in rows] == [
+        "REFUSED",
+        "the venue refuses calls until AGE: HTTP 418 banned",
+        "TOO SMALL",
+        "cancels need 2,600, more than the limit: some cancels would wait; spread the accounts over more "
+        "egress addresses",
+    ]
+
+
+def test_limits_page_tells_what_waits_and_until_when(browser: Client) -> None:
+    known = {"known_empty_at": after(400), "full_listing_at": after(34_000)}
+    make_sweep(make_panic(), make_account(), State.READING_BACK, **known)
+
+    page = text(browser.get("/limits/"))
+
+    at = after(34_000)
+    assert f'last <span data-until="{show.iso(at)}" data-in>at about {show.clock(at)}</span>' in page
+    assert limit_rows(page)[0][8] == "1 last at about AGE"
+
+
+def test_limits_page_without_redis_says_that_nothing_is_counted(
+    browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_account()
+    monkeypatch.setattr(pools, "_redis_lost_at", time.monotonic() + 3600)
+
+    page = text(browser.get("/limits/"))
+
+    row, words = limit_rows(page)
+    assert (row[0], row[4]) == ("NOT COUNTED", "? not counted")
+    assert words == ["Redis does not answer: each process keeps to its share"]
+    assert "Redis does not answer, each process keeps to its share" in page
+
+
+def test_limits_page_without_accounts_says_so(browser: Client) -> None:
+    assert "No limits yet" in text(browser.get("/limits/"))
+
+
+def test_table_of_the_limits_asks_for_itself_and_is_the_pages(browser: Client) -> None:
+    make_account()
+
+    page, table = text(browser.get("/limits/")), text(browser.get("/limits/table/"))
+
+    assert 'id="limits" hx-get="/limits/table/" hx-trigger="every 2s" hx-swap="outerHTML"' in table
+    assert limit_rows(page) == limit_rows(table)
+    assert "<html" not in table
+
+
+def test_table_of_the_limits_leads_nobody_to_the_login(client: Client) -> None:
+    make_account()
+
+    refused = client.get("/limits/table/")
+
+    assert (refused.status_code, text(refused)) == (401, "")
+
+
+@pytest.mark.parametrize("path", ["/limits/", "/limits/table/"])
+def test_limits_cost_no_query_more_with_thirty_accounts(browser: Client, path: str) -> None:
+    def fill(count: int) -> int:
+        for number in range(count):
+            adapter = ("binance-usdm", "binance-options", "coinswitch")[number % 3]
+            make_reading(make_account(f"{count}-{number}", adapter=adapter), 3)
+        with CaptureQueriesContext(connection) as queries:
+            browser.get(path)
+        return len(queries)
+
+    assert fill(1) == fill(2) == fill(27)
+
+
 # ---- what holds for all pages ----
 
 
@@ -683,6 +870,7 @@ def pages(browser: Client) -> list[str]:
         f"/panics/{panic.pk}/",
         "/panics/",
         f"/accounts/{account.pk}/",
+        "/limits/",
         "/panics/two-steps/?scope=all",
         "/nope/",
     ]
@@ -744,6 +932,7 @@ def test_each_fragment_has_its_place_on_the_page_and_holds_no_stop(
         "/": [Topic("board")],
         f"/panics/{panic.pk}/": [Topic("panic", panic.pk), Topic("orders", sweep.pk)],
         "/panics/": [Topic("plain")],
+        "/limits/": [Topic("plain")],
     }
 
     for path, topics in places.items():

@@ -32,6 +32,13 @@ SWEEP_STATES = {
     Sweep.State.HANDED_OVER: ("sent", "chip idle"),
     Sweep.State.RELEASED: ("lock", "chip idle"),
 }
+LIMIT_STATES = {
+    "refused": ("rej", "chip crit"),
+    "too small": ("crit", "chip crit"),
+    "short now": ("warn", "chip warn"),
+    "not counted": ("warn", "chip warn"),
+    "normal": ("dot", "quietly"),
+}
 OUTCOMES = {
     SweptOrder.Outcome.UNKNOWN: ("unk", "chip unk"),
     SweptOrder.Outcome.STILL_OPEN: ("crit", "chip crit"),
@@ -54,6 +61,12 @@ def icon(name: str) -> SafeString:
 def account_state(state: State) -> SafeString:
     shape, classes = ACCOUNT_STATES[state]
     return _tag(shape, classes, state.word)
+
+
+@register.simple_tag
+def limit_state(state: str) -> SafeString:
+    shape, classes = LIMIT_STATES[state]
+    return _tag(shape, classes, state if state == "normal" else state.upper())
 
 
 @register.simple_tag

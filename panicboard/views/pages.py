@@ -1,4 +1,4 @@
-"""The board, the history of panics, one account; and the masthead of them all."""
+"""The board, the history of panics, one account, the limits; and the masthead of them all."""
 
 from typing import Any
 
@@ -8,9 +8,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.functional import SimpleLazyObject
 from django.utils.timezone import now as utc_now
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from panicboard import account_state, board_state, history_state
+from panicboard import account_state, board_state, history_state, limits_state
 from panicboard.models import Account, Panic
 from panicboard.views.presses import press
 
@@ -52,6 +53,23 @@ def history(request: HttpRequest) -> HttpResponse:
 @require_safe
 def account(request: HttpRequest, pk: int) -> HttpResponse:
     """One account: its open orders as last read, to be cancelled one by one or by symbol; its sweeps."""
-    row = get_object_or_404(Account.objects.select_related("desk", "venue", "reading"), pk=pk)
-    context = {"account": account_state.read(row), "now": utc_now(), "page": "account"}
+    joined = Account.objects.select_related("desk", "venue", "reading", "egress", "second_egress")
+    row, now = get_object_or_404(joined, pk=pk), utc_now()
+    context = {"account": account_state.read(row, now), "now": now, "page": "account"}
     return render(request, "account.html", context)
+
+
+@require_safe
+def limits(request: HttpRequest) -> HttpResponse:
+    """How every venue limit stands, and what the accounts behind it need of it."""
+    return render(request, "limits.html", {"limits": limits_state.read(utc_now()), "page": "limits"})
+
+
+@login_not_required  # htmx would follow the way to the login, and put that page where the table was
+@never_cache
+@require_safe
+def limits_table(request: HttpRequest) -> HttpResponse:
+    """The table of the limits alone, which the page asks for again and again; 401 without a login."""
+    if not request.user.is_authenticated:
+        return HttpResponse(status=401)
+    return render(request, "partials/limits.html", {"limits": limits_state.read(utc_now())})
