@@ -332,7 +332,8 @@ class CoinSwitch(VenueAdapter):
         end_ms: int | None = None  # None: the venue's now, which is at most start_ms
         calls = 0
         while end_ms is None or end_ms > horizon_ms:
-            floor_ms = max(horizon_ms, (start_ms if end_ms is None else end_ms) - WINDOW_DAYS * _DAY_MS)
+            before_ms = start_ms if end_ms is None else end_ms
+            floor_ms = max(horizon_ms, before_ms - WINDOW_DAYS * _DAY_MS)
             body: dict[str, object] = {"exchange": EXCHANGE, "limit": PAGE}
             if symbol is not None:
                 body["symbol"] = symbol
@@ -346,7 +347,7 @@ class CoinSwitch(VenueAdapter):
             of_symbol(page, symbol)
             is_new = any(order.venue_order_id not in found for order in page)
             collect(found, page)
-            if is_new and cursor_ms and (end_ms is None or cursor_ms < end_ms):
+            if is_new and 0 < cursor_ms < before_ms:
                 end_ms = cursor_ms
             elif len(page) < PAGE:
                 end_ms = floor_ms

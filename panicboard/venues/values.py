@@ -88,8 +88,8 @@ def flag(value: object) -> bool:
 
 
 def upper(text: str) -> str:
-    """A word in capitals; one with letters beyond ASCII as it is, as some of those have ASCII capitals."""
-    return text.upper() if text.isascii() else text
+    """A word in capitals, its ASCII letters only: some of the others have ASCII capitals."""
+    return "".join(char.upper() if char.isascii() else char for char in text)
 
 
 def quoted(value: object, length: int = 300) -> str:

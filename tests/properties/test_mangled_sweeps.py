@@ -104,12 +104,9 @@ def hide(response: requests.Response) -> None:
 
 REFUSALS = [
     refuse(400, -1121, "Invalid symbol."),
-    refuse(200, -1121, "Invalid symbol."),
-    refuse(400, -2011, "Unknown order sent."),
-    refuse(400, -2013, "Order does not exist."),
+    refuse(200, -2013, "Order does not exist."),
     refuse(422, -1102, "Input symbol is missing"),
     refuse(400, "", "Order not found"),
-    refuse(500, "", "oops"),
     refuse(200, 200, "done"),
 ]
 changes = st.lists(st.one_of(st.builds(spoil, wrongs()), st.sampled_from(REFUSALS)), min_size=1, max_size=8)
@@ -146,7 +143,7 @@ def work(stage: Stage, sweep: Sweep, times: int = 1) -> Sweep:
 
 
 @every_venue
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(planned=changes, known=st.booleans())
 def test_sweep_is_not_clear_by_mangled_lists(
     stage: Stage, line: Line, adapter: str, planned: list[Change], known: bool
@@ -181,7 +178,7 @@ def test_sweep_is_not_clear_while_every_list_is_refused(
 
 @every_venue
 @pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])
-@pytest.mark.parametrize("at", range(3))
+@pytest.mark.parametrize("at", range(2))
 def test_sweep_is_not_clear_by_one_list_that_hides_all(
     stage: Stage, line: Line, adapter: str, at: int, known: bool
 ) -> None:

@@ -571,6 +571,16 @@ def test_a_cursor_far_before_the_last_order_of_its_page_leaves_nothing_out(coins
     assert [body.get("to_time") for body in bodies(venue_http)[:3]] == [None, last_ms, last_ms - 1]
 
 
+def test_a_cursor_of_the_future_costs_no_calls(coinswitch, venue_http):
+    now_ms = int(time.time() * 1000)
+    venue_http.post(OPEN_URL, json=page(order_at(now_ms), cursor=now_ms + 520 * WEEK_MS))
+    venue_http.post(OPEN_URL, json=page())
+
+    assert len(coinswitch.open_orders(FULL_LISTING)) == 1
+
+    assert len(venue_http.calls) == 4
+
+
 def test_orders_of_another_symbol_are_no_answer(coinswitch, venue_http, payload):
     for url in (OPEN_URL, CLOSED_URL):
         venue_http.post(url, json=payload("coinswitch/open_orders"))
