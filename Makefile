@@ -4,6 +4,8 @@ PORT = 8000
 SIMULATOR_PORT = 8900
 ARGS =
 ONLY =
+SECONDS = 60
+SEED = 1
 
 VENV = .venv
 # The first of these that runs and has the right version makes the virtual environment.
@@ -11,7 +13,7 @@ PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11 python; 
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
 		&& echo $$python && break; done)
 
-.PHONY: run test bench lint screenshots clean
+.PHONY: run test bench chaos lint screenshots clean
 
 run: $(VENV)/installed
 	@exec $(VENV)/bin/python manage.py up --demo --port $(PORT) --simulator-port $(SIMULATOR_PORT) $(ARGS)
@@ -21,6 +23,9 @@ test: $(VENV)/installed-dev
 
 bench: $(VENV)/installed-dev
 	$(VENV)/bin/python -m tests.bench $(if $(ONLY),--only $(ONLY))
+
+chaos: $(VENV)/installed-dev
+	$(VENV)/bin/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED)
 
 screenshots: $(VENV)/installed-dev
 	$(VENV)/bin/python -m tests.browser.screenshots

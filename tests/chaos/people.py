@@ -1,0 +1,101 @@
+"""Those who press and release in a chaos run: on the page of the web process, or in this process."""
+
+import logging
+import re
+import threading
+from dataclasses import dataclass
+
+from django.db import connections
+from django.db.models import Q
+
+from panicboard import panics
+from panicboard.models import Account, Desk, Panic, Sweep
+from panicboard.panics import Scope
+from tests.chaos.judge import Press
+from tests.chaos.plan import TRADERS
+from tests.signed_in import Board
+
+logger = logging.getLogger(__name__)
+WHY = "chaos: clear, and released for the next press"
+_PANIC_PAGE = re.compile(r"/panics/(\d+)/")
+
+
+@dataclass
+class People:
+    """What was pressed, and what became of it. Each press takes as long as it takes, on its own thread."""
+
+    board: Board
+
+    def __post_init__(self) -> None:
+        self.presses: list[Press] = []
+        self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()
+        self._pressed = 0
+
+    def press(self, scope: str, of: str, by: str) -> int:
+        """Begin a press of everything, a desk or an account, on the "page" or "here". Returns its number."""
+        self._pressed += 1
+        arguments = (self._pressed, scope, of, by)
+        thread = threading.Thread(target=self._press, args=arguments, daemon=True, name="press")
+        self._threads.append(thread)
+        thread.start()
+        return self._pressed
+
+    def wait(self, timeout_s: float) -> None:
+        """Wait until every press is answered; none takes this long unless something hangs."""
+        for thread in self._threads:
+            thread.join(timeout_s)
+
+    @property
+    def unanswered(self) -> int:
+        return self._pressed - len(self.presses)
+
+    def _press(self, number: int, scope: str, of: str, by: str) -> None:
+        accounts = tuple(trader.name for trader in TRADERS if of in ("", trader.desk, trader.name))
+        panic, refused = None, ""
+        try:
+            panic = self._on_the_page(scope, of) if by == "page" else self._here(scope, of)
+        except Exception as exc:  # whatever it is, a person would have seen it
+            logger.exception("press %s", number)
+            refused = f"{type(exc).__name__}: {exc}"
+        finally:
+            connections.close_all()
+        with self._lock:
+            self.presses.append(Press(number, accounts, panic, refused))
+
+    def _on_the_page(self, scope: str, of: str) -> int:
+        named = {"desk": of} if scope == "desk" else {}
+        if scope == "account":
+            named = {"account": str(Account.objects.get(name=of).pk)}
+        page = self.board.another().press(scope=scope, **named)
+        told = _PANIC_PAGE.fullmatch(page)
+        assert told, f"the press led to {page}"
+        return int(told[1])
+
+    def _here(self, scope: str, of: str) -> int:
+        chosen = Scope(Panic.Scope.ALL)
+        if scope == "desk":
+            chosen = Scope(Panic.Scope.DESK, desk=Desk.objects.get(slug=of))
+        elif scope == "account":
+            chosen = Scope(Panic.Scope.ACCOUNT, account=Account.objects.get(name=of))
+        pressed = panics.start(chosen, pressed_by=None, pressed_by_name="chaos", via=Panic.Via.SHELL)
+        return pressed.panic.pk
+
+    def release(self, by: str) -> None:
+        """Release what is clear, on a thread of its own."""
+        threading.Thread(target=self._release, args=(by,), daemon=True, name="release").start()
+
+    def _release(self, by: str) -> None:
+        try:
+            running = Sweep.objects.exclude(state__in=Sweep.OVER)
+            clear = Account.objects.filter(~Q(pk__in=running.values("account")), latched_by__isnull=False)
+            if by == "here":
+                panics.release_accounts(clear, released_by=None, released_by_name="chaos", reason=WHY)
+                return
+            holding = set(clear.values_list("latched_by", flat=True))
+            for number in sorted(holding - set(running.values_list("panic", flat=True))):
+                self.board.another().post(f"/panics/{number}/release/", reason=WHY, seen="on")
+        except Exception:  # a release that fails leaves the latch, which is no loss
+            logger.exception("release")
+        finally:
+            connections.close_all()
