@@ -242,6 +242,7 @@ class VenueWork:
                 self.orders.mark(row, Outcome.UNKNOWN, f"{_said(exc)}; reading again")
                 errors.append(exc)
         self.orders.flush()
+        raise_what_stops(errors)
         if errors:
             raise errors[0]
 

@@ -88,7 +88,12 @@ def test_wrong_is_called_by_its_name(changes: dict[str, Any], said: str) -> None
     [
         {"log": [call(-1, "POST", "/fapi/v1/countdownCancelAll"), *HELD.log]},  # before the press
         {"log": [*HELD.log, call(9, "GET", "/eapi/v1/countdownCancelAll")]},  # a reading
-        {"log": [call(0.5, *CANCEL_CALL, status=0, answered_us=PRESSED_US * 2, faults=["hang"]), *HELD.log]},
+        {
+            "log": [
+                struck(call(0.5, *CANCEL_CALL, status=0, answered_us=PRESSED_US * 2), "hang"),
+                *HELD.log,
+            ]
+        },
         {"log": [CANCEL, struck(ALGO, "cut_after"), call(2.5, "GET", ALGO["path"]), ORDINARY]},
         {"book": [order(closed_s=1), order(closed_s=9, created_ms=PRESSED_US // 1000 + 3500)]},  # came later
     ],

@@ -41,7 +41,8 @@ class Line:
         self._listings: Iterator[Change] = iter(())
         self._at: dict[str, Iterator[Change]] = {}
         self._lock = threading.Lock()
-        send = http._adapter.send
+        direct = http._adapter_of("")
+        send = direct.send
 
         def sending(request: requests.PreparedRequest, **options: Any) -> requests.Response:
             response = send(request, **options)
@@ -53,7 +54,7 @@ class Line:
                 change(response)
             return response
 
-        monkeypatch.setattr(http._adapter, "send", sending)
+        monkeypatch.setattr(direct, "send", sending)
 
     def change(self, *changes: Change, path: str | None = None) -> None:
         """Change the next answers to listings, or at this path, by these, one each; with none, no more."""
