@@ -207,7 +207,8 @@ class AccountBudget:
         """How this class of work is counted; `spread` over the window, as what comes in turn is."""
         cap, window_s = self.cap(limit), limit.window_s + SLACK_S
         if not spread:
-            return Rule(cap, window_s, cap, cap)
+            # What counts by key is used by whoever holds the account's sweep, or reads it else.
+            return Rule(cap, window_s, cap, cap, alone=limit.per == "key")
         burst = self.amount(limit) * (100 - settings.BUDGET_RESERVE_PERCENT // 2) // 100
         return Rule(cap, window_s, min(burst, cap), max(1, int(HASTE * PACE_S * cap / window_s)))
 

@@ -42,13 +42,15 @@ LONGEST_WAIT_S = 3600
 class Rule(NamedTuple):
     """How much of a pool one class of work may use in a window, the weight of every class counted.
 
-    Beyond `burst` it is spread: as soon as `pace` was used in the last PACE_S, the rest waits.
+    Beyond `burst` it is spread: as soon as `pace` was used in the last PACE_S, the rest waits. `alone`: one
+    process at a time uses the pool, and needs no Redis to know how much.
     """
 
     cap: int
     window_s: int
     burst: int
     pace: int
+    alone: bool = False
 
 
 # One hash a pool: second -> weight. Returns 0 when taken, else the ms until it would fit (-1: never), and
@@ -212,7 +214,7 @@ def spend(pool: str, weight: int, rule: Rule) -> int:
     if not _without_redis():
         try:
             _tell_what_was_counted_here(pool, rule.window_s)
-            wait_ms, now_used = client().eval(_SPEND, 2, pool, f"{pool}:blocked", weight, *rule, PACE_S)
+            wait_ms, now_used = client().eval(_SPEND, 2, pool, f"{pool}:blocked", weight, *rule[:4], PACE_S)
         except redis.RedisError as exc:
             _lost_redis(exc)
         else:
@@ -356,8 +358,9 @@ def _our_share(pool: str, rule: Rule) -> Rule:
     told_at, used_then = _told.get(pool, (0.0, 0))
     if time.monotonic() - told_at > rule.window_s:
         used_then = 0
-    cap, burst = (max(0, int((most - used_then) * LOCAL_SHARE)) for most in (rule.cap, rule.burst))
-    return Rule(cap, rule.window_s, burst, max(1, int(rule.pace * LOCAL_SHARE)))
+    share = 1 if rule.alone else LOCAL_SHARE
+    cap, burst = (max(0, int((most - used_then) * share)) for most in (rule.cap, rule.burst))
+    return Rule(cap, rule.window_s, burst, max(1, int(rule.pace * share)), rule.alone)
 
 
 def _tell_what_was_counted_here(pool: str, window_s: int) -> None:

@@ -94,9 +94,10 @@ class Sweeper(VenueWork):
             except BudgetSpent as exc:
                 wait_s = exc.retry_after_ms / 1000
                 changes = self._held_back(exc)
-                if wait_s > WATCH_S and self._keep_coming(STILL_COMING):
+                cancel_s = self._cancel_again_s()
+                if wait_s > cancel_s and self._keep_coming(STILL_COMING):
                     # What comes while the limit holds a full listing back is cancelled all the same.
-                    wait_s = WATCH_S
+                    wait_s = cancel_s
                     changes |= {
                         "known_empty_at": None,
                         "to_read": False,
@@ -113,6 +114,11 @@ class Sweeper(VenueWork):
             if wait_s > SHORT_WAIT_S:
                 return
             time.sleep(wait_s)
+
+    def _cancel_again_s(self) -> float:
+        """How soon to cancel what comes meanwhile: not so often that the next cancels find no room."""
+        limit = self.adapter.cancel_limit()
+        return max(WATCH_S, 1.25 * limit.window_s / limit.amount) if limit.per == "key" else WATCH_S
 
     def _held_back(self, exc: BudgetSpent) -> dict[str, Any]:
         """What is known while the limit holds this sweep back, and when its full listing comes."""

@@ -225,6 +225,14 @@ def test_without_redis_each_process_keeps_to_its_share(
     assert spend_all(AccountBudget(account, Work.PANIC), WEIGHT) == 25
 
 
+def test_limit_of_a_key_needs_no_redis_to_be_used_as_a_whole(
+    account: Account, lose_redis: Callable[[], None]
+) -> None:
+    lose_redis()
+
+    assert spend_all(AccountBudget(account, Work.PANIC), CALLS) == 10
+
+
 @pytest.mark.usefixtures("valkey")
 def test_share_without_redis_is_one_of_what_was_left(
     account: Account, lose_redis: Callable[[], None]
