@@ -82,3 +82,17 @@ def test_release_needs_a_reason_and_then_lets_go(page: Page, firm: Firm) -> None
 
     expect(page.locator("#summary")).to_contain_text("latched")
     firm.wait_until_released()
+
+
+def test_limits_page_reads_itself_anew(page: Page, firm: Firm) -> None:
+    table = re.compile(r"/limits/table/$")
+    page.goto(f"{firm.url}/limits/")
+
+    with page.expect_response(table) as first:
+        pass
+    with page.expect_response(table) as second:  # what was put in asks again
+        pass
+
+    assert [one.value.status for one in (first, second)] == [200, 200]
+    expect(page.locator("#limits tbody tr")).to_have_count(4)
+    assert page.locator("#limits").count() == 1
