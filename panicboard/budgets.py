@@ -251,7 +251,7 @@ class AccountBudget:
 
 def _refused(limit: Limit, refusal: Refusal) -> BudgetSpent:
     until = timezone.now() + timedelta(milliseconds=refusal.ms)
-    said = f"the venue refuses {limit.pool} calls until {until:%H:%M:%S}: {refusal.why}"
+    said = f"until {until:%H:%M:%S} the venue refuses {limit.pool} calls: {refusal.why}"
     return BudgetSpent(said, retry_after_ms=refusal.ms, refused=True)
 
 

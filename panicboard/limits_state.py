@@ -124,7 +124,7 @@ class LimitRow:
         match self.state:
             case "refused":
                 until = f"{self.use.refused_until:%H:%M:%S}"
-                return f"the venue refuses calls until {until}: {self.use.refused_why}"
+                return f"until {until} the venue refuses calls: {self.use.refused_why}"
             case "too small" if self.is_overloaded:
                 return f"cancels need {self.cancels:,}, {MORE_THAN_THE_LIMIT}"
             case "too small":

@@ -116,7 +116,7 @@ def read(account: Account) -> None:
             _later(reading, wait)
     except RateLimited as exc:
         wait = timedelta(milliseconds=exc.retry_after_ms)
-        said = f"the venue refuses calls until {timezone.now() + wait:%H:%M:%S}: {exc}"
+        said = f"until {timezone.now() + wait:%H:%M:%S} the venue refuses calls: {exc}"
         fail(reading, said, max(wait, timedelta(seconds=max(RETRY_S, interval_s))))
     except (credentials.CredentialsUnusable, VenueError) as exc:
         fail(reading, str(exc), timedelta(seconds=max(RETRY_S, interval_s)))

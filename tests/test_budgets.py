@@ -166,7 +166,7 @@ def test_venue_that_refuses_is_left_alone_by_everybody(account: Account) -> None
         AccountBudget(account, Work.PANIC).spend(WEIGHT, 1)
 
     assert 29_000 < caught.value.retry_after_ms <= 30_000
-    said = r"the venue refuses fapi calls until \d\d:\d\d:\d\d: HTTP 429 -1003 Too many requests"
+    said = r"until \d\d:\d\d:\d\d the venue refuses fapi calls: HTTP 429 -1003 Too many requests"
     assert re.fullmatch(said, str(caught.value))
 
 
@@ -181,7 +181,7 @@ def test_call_that_was_paid_for_in_advance_is_not_sent_into_a_refusal(account: A
 
     assert caught.value.refused
     assert 29_000 < caught.value.retry_after_ms <= 30_000
-    said = r"the venue refuses fapi calls until \d\d:\d\d:\d\d: HTTP 418 -1003 Way too many requests"
+    said = r"until \d\d:\d\d:\d\d the venue refuses fapi calls: HTTP 418 -1003 Way too many requests"
     assert re.fullmatch(said, str(caught.value))
     pools.client().delete(f"{budget.pool(WEIGHT)}:blocked")
     pools._local._refusals.clear()

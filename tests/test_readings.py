@@ -267,7 +267,7 @@ def test_refusing_venue_is_left_alone_for_as_long_as_it_wants(simulator: Simulat
 
     reading = read(account)
 
-    said = r"the venue refuses calls until ([\d:]{8}): GET /fapi/v1/\w+: HTTP 429 -1003 .*"
+    said = r"until ([\d:]{8}) the venue refuses calls: GET /fapi/v1/\w+: HTTP 429 -1003 .*"
     assert told_time(said, reading.failure) in seconds_before(reading.due_at)
     assert reading.due_at >= before + timedelta(seconds=40)
     requests = len(simulator.log())
@@ -284,7 +284,7 @@ def test_account_behind_a_limit_that_the_venue_refuses_says_until_when(simulator
 
     reading = read(other)
 
-    said = r"the venue refuses fapi calls until ([\d:]{8}): GET /fapi/v1/\w+: HTTP 418 -1003 .*"
+    said = r"until ([\d:]{8}) the venue refuses fapi calls: GET /fapi/v1/\w+: HTTP 418 -1003 .*"
     assert told_time(said, reading.failure) in seconds_before(reading.due_at)
     assert reading.due_at > timezone.now() + timedelta(seconds=280)
     assert (reading.orders, reading.read_at) == (good.orders, good.read_at)

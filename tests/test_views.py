@@ -787,7 +787,7 @@ def test_limits_page_says_what_is_wrong_under_the_row(browser: Client) -> None:
 
     assert [row[0] for row in rows] == [
         "REFUSED",
-        "the venue refuses calls until AGE: HTTP 418 banned",
+        "until AGE the venue refuses calls: HTTP 418 banned",
         "TOO SMALL",
         "cancels need 2,600, more than the limit: some cancels would wait; spread the accounts over more "
         "egress addresses",

@@ -84,6 +84,20 @@ def test_release_needs_a_reason_and_then_lets_go(page: Page, firm: Firm) -> None
     firm.wait_until_released()
 
 
+def test_limits_page_reads_itself_anew(page: Page, firm: Firm) -> None:
+    table = re.compile(r"/limits/table/$")
+    page.goto(f"{firm.url}/limits/")
+
+    with page.expect_response(table) as first:
+        pass
+    with page.expect_response(table) as second:  # what was put in asks again
+        pass
+
+    assert [one.value.status for one in (first, second)] == [200, 200]
+    expect(page.locator("#limits tbody tr")).to_have_count(4)
+    assert page.locator("#limits").count() == 1
+
+
 def test_press_without_a_database_says_that_it_was_not_sent_and_what_sends(page: Page, firm: Firm) -> None:
     page.goto(firm.url)
     expect(page.locator("#stop-scope")).to_contain_text(f"{firm.orders} orders")
