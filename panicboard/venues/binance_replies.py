@@ -62,7 +62,8 @@ def acknowledge(reply: Any, what: str) -> None:
 
     Raises OutcomeUnknown for any other code and for none.
     """
-    if label(fields(reply, what).get("code")) not in ("200", "0"):
+    code = fields(reply, what).get("code")
+    if isinstance(code, bool) or not isinstance(code, str | int) or str(code) not in ("200", "0"):
         raise OutcomeUnknown(f"{what}: the reply does not say that it was accepted", text=quoted(reply))
 
 

@@ -269,6 +269,8 @@ def test_history_tells_no_order_gone_that_the_answer_does_not(book: Book, data: 
         item[book.status] = data.draw(st.sampled_from(("EXPIRED", item[book.status])))
         if "created_at" in item:
             item["created_at"] = now_ms - number
+    if data.draw(st.booleans()):  # the same order again, in another state
+        items.insert(data.draw(st.integers(0, 1)), items[0] | {book.status: "EXPIRED"})
     symbol = book.symbol(items[0])
     body = data.draw(bodies(original))
     adapter = adapter_of(book.slug)

@@ -241,7 +241,15 @@ def test_an_acknowledgement_is_one_in_every_type_of_code(binance_usdm, venue_htt
     assert binance_usdm.cancel_all_ordinary("BTCUSDT") is None
 
 
-@pytest.mark.parametrize("reply", [{"code": 1}, {"code": None}, {"msg": "done"}, [], [{"code": 200}], True])
+@pytest.mark.parametrize("code", [1, None, "0 ", "200.0", 0.0, 200.0, False, [200], {"code": 200}])
+def test_any_other_code_acknowledges_nothing(binance_usdm, venue_http, code):
+    venue_http.delete(f"{URL}/fapi/v1/allOpenOrders", json={"code": code, "msg": "done"})
+
+    with pytest.raises(OutcomeUnknown):
+        binance_usdm.cancel_all_ordinary("BTCUSDT")
+
+
+@pytest.mark.parametrize("reply", [{"msg": "done"}, [], [{"code": 200}], True])
 def test_a_reply_that_acknowledges_nothing_is_unknown(binance_usdm, venue_http, reply):
     venue_http.delete(f"{URL}/fapi/v1/allOpenOrders", json=reply)
 
