@@ -6,8 +6,26 @@ import sys
 from celery import Celery
 from celery.signals import setup_logging, task_received, worker_init
 from celery.worker import WorkController
+from kombu.transport import redis as redis_transport
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "panicboard.settings")
+
+
+class _QoS(redis_transport.QoS):
+    """Leaves alone what was received over a connection that is gone.
+
+    To acknowledge it there, or to give it back, is an error that ends the worker and every sweep in it. What
+    stays unacknowledged comes again after the visibility timeout, and finds its sweep over or held.
+    """
+
+    restore_at_shutdown = False
+
+    def ack(self, delivery_tag: str) -> None:
+        if not self.channel.closed:
+            super().ack(delivery_tag)
+
+
+redis_transport.Channel.QoS = _QoS
 
 app = Celery("panicboard")
 app.config_from_object("django.conf:settings", namespace="CELERY")

@@ -216,6 +216,31 @@ def test_worker_comes_back_to_a_broker_that_was_away(
     wait_until_clear(panic)
 
 
+def test_worker_that_loses_its_broker_in_mid_sweep_ends_the_sweep_and_takes_the_next(
+    simulator: SimulatorProcess, bare_product: "Product", broken: Breakable
+) -> None:
+    (worker,) = start_workers(bare_product, 1)
+    alpha, beta = (make_account(simulator, name=name) for name in ("alpha", "beta"))
+    for account in (alpha, beta):
+        seed(simulator, account)
+    simulator.fault("hang", account="alpha", method="GET", path="/fapi/v1/openOrders", seconds=2, count=1)
+    first = press(Scope(Panic.Scope.ACCOUNT, account=alpha))
+    until_asked(simulator, alpha, "/fapi/v1/openOrders", "GET")
+    assert holder(first.sweeps.get(), [worker]) is worker
+
+    broken.kill()
+    worker.wait_for_line("Connection to broker lost")
+    broken.revive()
+    wait_until_clear(first)
+    until(lambda: sum("Connected to" in line for line in worker.lines) == 2, "the worker's return")
+    second = press(Scope(Panic.Scope.ACCOUNT, account=beta))
+
+    until(lambda: holder(second.sweeps.get(), [worker]) or not panics.is_running(second), "the worker again")
+    wait_until_clear(second)
+    assert (worker.is_running, first.direct_path, second.direct_path) == (True, False, False)
+    assert simulator.book() == []
+
+
 def test_keeper_sweeps_while_no_worker_lives(simulator: SimulatorProcess, bare_product: "Product") -> None:
     bare_product.start(processes.keeper())
     accounts = [make_account(simulator, name=name) for name in ("alpha", "beta")]
