@@ -3,9 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 from django.utils import timezone
 
 from panicboard import panics, processes, readings
+from panicboard.celery import app
 from panicboard.models import Account, Lease, Panic, Reading, Sweep, SweptOrder
 from panicboard.panics import Scope
 from tests.broker_process import Breakable
@@ -238,6 +240,24 @@ def test_worker_that_loses_its_broker_in_mid_sweep_ends_the_sweep_and_takes_the_
     until(lambda: holder(second.sweeps.get(), [worker]) or not panics.is_running(second), "the worker again")
     wait_until_clear(second)
     assert (worker.is_running, first.direct_path, second.direct_path) == (True, False, False)
+    assert simulator.book() == []
+
+
+def test_task_of_a_dead_worker_comes_back_although_another_died_looking_for_such(
+    simulator: SimulatorProcess, bare_product: "Product", broken: Breakable
+) -> None:
+    account = make_account(simulator)
+    seed(simulator, account)
+    panic = press()  # without a keeper: the task alone gets it swept
+    with redis.Redis(unix_socket_path=str(broken.socket)) as client, app.connection_for_read() as connection:
+        channel = connection.default_channel
+        message = channel.basic_get("panic")  # as a worker does that dies of it
+        client.zadd("unacked_index", {message.delivery_tag: 1})
+        client.lock(channel.unacked_mutex_key, timeout=channel.unacked_mutex_expire).acquire()
+    start_workers(bare_product, 1)
+
+    wait_until_clear(panic)
+
     assert simulator.book() == []
 
 
