@@ -34,9 +34,9 @@ def main() -> int:
 
     django.setup()
 
-    from tests.bench import press
+    from tests.bench import faults, press
 
-    benches: dict[str, Callable[[], Iterator[Figure]]] = {"press": press.run}
+    benches: dict[str, Callable[[], Iterator[Figure]]] = {"press": press.run, "faults": faults.run}
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--only", choices=sorted(benches), metavar="NAME", help=", ".join(sorted(benches)))
     only = parser.parse_args().only
