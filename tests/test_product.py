@@ -1,4 +1,7 @@
-"""The whole product as processes: presses end clear, whichever process dies on the way."""
+"""The whole product as processes: presses end clear, also without a keeper, a broker or a worker.
+
+What befalls processes in the middle of a panic at every venue is in `tests/faults`.
+"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,7 +9,7 @@ import pytest
 import redis
 from django.utils import timezone
 
-from panicboard import panics, processes, readings
+from panicboard import panics, processes
 from panicboard.celery import app
 from panicboard.models import Account, Lease, Panic, Reading, Sweep, SweptOrder
 from panicboard.panics import Scope
@@ -95,53 +98,6 @@ def test_press_for_all_venues_ends_clear_within_their_limits(simulator: Simulato
     assert simulator.book() == []
     assert_each_order_cancelled_once(panic, orders)
     assert {entry["status"] for entry in simulator.log()} == {200}
-
-
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [("DELETE", "/fapi/v1/allOpenOrders"), ("GET", "/fapi/v1/openOrders")],
-    ids=["in its cancels", "in its reading back"],
-)
-def test_worker_killed_in_the_middle_only_delays(
-    simulator: SimulatorProcess, bare_product: "Product", method: str, path: str
-) -> None:
-    workers = start_workers(bare_product, 2)
-    bare_product.start(processes.keeper())
-    account = make_account(simulator)
-    orders = [*seed(simulator, account, 3), *seed(simulator, account, 2, book="algo")]
-    readings.read(account)
-    simulator.fault("hang", method=method, path=path, seconds=30, done="first", count=1)
-    panic = press()
-    until_asked(simulator, account, path, method)
-    victim = until(lambda: holder(panic.sweeps.get(), workers), "the worker that sweeps")
-    assert victim is not None
-
-    victim.kill()
-
-    wait_until_clear(panic)
-    assert simulator.book() == []
-    assert_each_order_cancelled_once(panic, orders)
-
-
-def test_all_workers_killed_in_the_middle_only_delay(
-    simulator: SimulatorProcess, bare_product: "Product"
-) -> None:
-    workers = start_workers(bare_product, 2)
-    bare_product.start(processes.keeper())
-    accounts = [make_account(simulator, name=name) for name in ("alpha", "beta")]
-    orders = [order for account in accounts for order in seed(simulator, account, 3)]
-    simulator.fault("hang", method="GET", path="/fapi/v1/openOrders", seconds=30)
-    panic = press()
-    for account in accounts:
-        until_asked(simulator, account, "/fapi/v1/openOrders", "GET")
-
-    for worker in workers:
-        worker.kill()
-    simulator.clear_faults()
-
-    wait_until_clear(panic)
-    assert simulator.book() == []
-    assert_each_order_cancelled_once(panic, orders)
 
 
 def leader_among(keepers: "list[Running]") -> "Running | None":
