@@ -6,14 +6,19 @@ while workers are still taking others of its panic; but never where it would hol
 they wait for.
 """
 
+import contextlib
 import threading
 import time
+from collections.abc import Iterator
 
 from panicboard.models import Sweep
 
 LOOK_EVERY_S = 0.02
 #: When for so long no sweep of the panic was taken and no cancel answered, nobody is about to.
 NO_PROGRESS_S = 0.3
+#: Cancels that began to leave so long ago have left: what is still to come is the venue's answer, and whose
+#: venue hangs must not hold others up.
+SENT_S = 0.1
 #: So long at most do cancels leave alone, from the first on: a venue that hangs must not hold others up.
 ALONE_S = 0.3
 
@@ -23,6 +28,8 @@ _alone_until = 0.0
 _calm: dict[int, threading.Event] = {}
 _aside = 0
 _sending = 0
+#: When the first cancels of a sweep began to leave, for each whose answers have not come.
+_leaving: dict[object, float] = {}
 _capacity = 100
 
 
@@ -50,6 +57,19 @@ def gone() -> None:
             _all_gone.notify_all()
 
 
+@contextlib.contextmanager
+def leaving() -> Iterator[None]:
+    """Say that the first cancels of a sweep leave now, until they are answered."""
+    sweep = object()
+    with _lock:
+        _leaving[sweep] = time.monotonic()
+    try:
+        yield
+    finally:
+        with _lock:
+            del _leaving[sweep]
+
+
 def leave_alone(**kwargs: object) -> None:
     """Wait until no cancels of this process are about to leave: for whoever receives its tasks.
 
@@ -61,7 +81,7 @@ def leave_alone(**kwargs: object) -> None:
 
 
 def stand_aside(panic_id: int) -> None:
-    """Wait until every sweep of this panic is taken, and its cancels sent where this process took it.
+    """Wait until every sweep of this panic is taken, and the cancels have left that this process took on.
 
     One thread looks for all that wait here.
     """
@@ -88,9 +108,16 @@ def stand_aside(panic_id: int) -> None:
 def _look(panic_id: int) -> None:
     not_taken = Sweep.objects.filter(panic=panic_id, state=Sweep.State.QUEUED, lease_owner="")
     before, progress_at = None, time.monotonic()
-    while _aside < _capacity and (left := (not_taken.count(), _sending)) != (0, 0):
+    while _aside < _capacity and (left := (not_taken.count(), _to_leave())) != (0, 0):
         if left != before:
             before, progress_at = left, time.monotonic()
         elif time.monotonic() - progress_at > NO_PROGRESS_S:
             return
         time.sleep(LOOK_EVERY_S)
+
+
+def _to_leave() -> int:
+    """How many sweeps of this process have cancels that have not left yet."""
+    sent_by = time.monotonic() - SENT_S
+    with _lock:
+        return _sending - sum(at < sent_by for at in _leaving.values())

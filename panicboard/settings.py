@@ -164,6 +164,9 @@ else:
         "visibility_timeout": 15,
         "unacked_restore_interval": 1,
         "unacked_restore_throttle": 1,
+        # Who looks for such tasks locks the others out. It may die of it, or lose its broker: by default
+        # nothing would come back for five minutes then.
+        "unacked_mutex_expire": 2,
     }
 
 # ---- panics ----

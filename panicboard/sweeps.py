@@ -106,7 +106,8 @@ def _work_on(sweep: Sweep, sweeper: Sweeper | None = None) -> None:
         try:
             sweeper = sweeper or Sweeper(sweep)
             if first:
-                sweeper.send_first_cancels()
+                with rush.leaving():
+                    sweeper.send_first_cancels()
         finally:
             rush.gone()
         if first:

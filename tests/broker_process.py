@@ -1,7 +1,8 @@
 """The session's broker, broken on purpose: `pytest_plugins = ["tests.broker_process"]`, then `broken`.
 
-`broken` is a `Breakable`; whatever a test did to the broker, it answers again when the test ends. `direct`
-is for tests in which sweeps then run in this process.
+`broken` is a `Breakable`; whatever a test did to the broker, it answers again when the test ends. `breakable`
+is the same for a whole session, to be mended by whoever breaks it. `direct` is for tests in which sweeps
+then run in this process.
 Test modules import names from here before pytest could rewrite its asserts: PYTEST_DONT_REWRITE.
 """
 
@@ -30,7 +31,7 @@ class Breakable:
 
     def freeze(self) -> None:
         """Stop it as it stands: connections stay open, and nothing is answered."""
-        self._frozen = self._pid()
+        self._frozen = self.pid()
         os.kill(self._frozen, signal.SIGSTOP)
 
     def thaw(self) -> None:
@@ -41,7 +42,7 @@ class Breakable:
 
     def kill(self) -> None:
         """End it at once: every connection breaks, and new ones are refused."""
-        pid = self._pid()
+        pid = self.pid()
         os.kill(pid, signal.SIGKILL)
         for process in self.revived:
             if process.pid == pid:
@@ -55,16 +56,30 @@ class Breakable:
         if embedded_redis.answers(self.socket):
             return
         argv = processes.valkey().argv
-        self.revived.append(subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        quiet = subprocess.DEVNULL
+        self.revived.append(subprocess.Popen(argv, stdout=quiet, stderr=quiet, restore_signals=False))
         until(lambda: embedded_redis.answers(self.socket), "the broker's return")
 
-    def _pid(self) -> int:
+    def mend(self) -> None:
+        """Make it whole, whatever was done to it, and have this process ask it again at once."""
+        from panicboard import pools
+
+        self.thaw()
+        self.revive()
+        pools._redis_lost_at = -pools.RETRY_REDIS_S
+
+    def all_done(self, queue: str) -> bool:
+        """Whether the workers took and finished everything that was queued for them."""
+        with redis.Redis(unix_socket_path=str(self.socket)) as client:
+            return client.llen(queue) == 0 and client.hlen("unacked") == 0
+
+    def pid(self) -> int:
         with redis.Redis(unix_socket_path=str(self.socket)) as client:
             return int(client.info("server")["process_id"])
 
 
 @pytest.fixture(scope="session")
-def _breakable(valkey: Path) -> Iterator[Breakable]:
+def breakable(valkey: Path) -> Iterator[Breakable]:
     breakable = Breakable(valkey)
     yield breakable
     for process in breakable.revived:
@@ -73,14 +88,10 @@ def _breakable(valkey: Path) -> Iterator[Breakable]:
 
 
 @pytest.fixture
-def broken(broker: Path, _breakable: Breakable) -> Iterator[Breakable]:
+def broken(broker: Path, breakable: Breakable) -> Iterator[Breakable]:
     """The empty broker, whole at first, to be broken by the test; whole again afterwards."""
-    from panicboard import pools
-
-    yield _breakable
-    _breakable.thaw()
-    _breakable.revive()
-    pools._redis_lost_at = -pools.RETRY_REDIS_S  # this process asks it again at once
+    yield breakable
+    breakable.mend()
 
 
 @pytest.fixture

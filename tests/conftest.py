@@ -69,7 +69,13 @@ def valkey() -> Iterator[Path]:
 
     guard = Guard()
     quiet = subprocess.DEVNULL
-    server = subprocess.Popen(processes.valkey().argv, stdout=quiet, stderr=quiet, process_group=guard.group)
+    server = subprocess.Popen(
+        processes.valkey().argv,
+        stdout=quiet,
+        stderr=quiet,
+        process_group=guard.group,
+        restore_signals=False,  # a test may forbid it to write: that must fail, and not end it by SIGXFSZ
+    )
     while not embedded_redis.answers(settings.EMBEDDED_SOCKET):
         assert server.poll() is None, "the embedded Valkey ended at its start"
         time.sleep(0.01)

@@ -9,6 +9,7 @@ from panicboard.models import Account, CanaryRun, Panic, Reading, Sweep, SweptOr
 from tests.factories import make_desk, make_venue
 
 NOWHERE = "http://127.0.0.1:9"
+PASSWORD = "open sesame"
 PRESSED_AT = datetime(2026, 11, 20, 14, 3, 21, 480_000, tzinfo=UTC)
 
 
@@ -18,7 +19,7 @@ def after(ms: float) -> datetime:
 
 
 def make_user(name: str = "risk.desk1", group: str = "risk managers") -> User:
-    user = User.objects.create_user(name, password="open sesame")
+    user = User.objects.create_user(name, password=PASSWORD)
     user.groups.add(Group.objects.get(name=group))
     return user
 

@@ -81,7 +81,7 @@ class Product:
     """The processes of one test. They end with it, and with this process however it goes."""
 
     def __init__(self, env: Mapping[str, str]) -> None:
-        self._environment = environment(**env)
+        self.environment = environment(**env)
         self._guard = Guard()
         self.running: list[Running] = []
 
@@ -92,7 +92,7 @@ class Product:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=self._environment,
+            env=self.environment,
             pass_fds=process.pass_fds,
             process_group=self._guard.group,
             text=True,

@@ -54,12 +54,6 @@ def queued(broker: Path) -> list[str]:
         return [message.decode() for message in client.lrange("panic", 0, -1)]
 
 
-def all_done(broker: Path) -> bool:
-    """Whether the workers took and finished everything that was queued for them."""
-    with redis.Redis(unix_socket_path=str(broker)) as client:
-        return client.llen("panic") == 0 and client.hlen("unacked") == 0
-
-
 def paths(simulator: SimulatorProcess, since: int) -> list[str]:
     """What the venues were asked since then, in the order of arrival."""
     return [entry["path"] for entry in simulator.log(since=since)]
@@ -188,7 +182,7 @@ def test_frozen_broker_loses_nothing_and_nobody_sweeps_twice_at_once(
 
     broken.thaw()
     assert dispatch.queue("run_sweep", [panic.sweeps.get().pk]) == 1
-    until(lambda: all_done(broken.socket), "the worker's end of what the queue held")
+    until(lambda: broken.all_done("panic"), "the worker's end of what the queue held")
 
     wait_until_clear(panic)
     assert simulator.book() == []

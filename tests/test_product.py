@@ -1,11 +1,16 @@
-"""The whole product as processes: presses end clear, whichever process dies on the way."""
+"""The whole product as processes: presses end clear, also without a keeper, a broker or a worker.
+
+What befalls processes in the middle of a panic at every venue is in `tests/faults`.
+"""
 
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 from django.utils import timezone
 
-from panicboard import panics, processes, readings
+from panicboard import panics, processes
+from panicboard.celery import app
 from panicboard.models import Account, Lease, Panic, Reading, Sweep, SweptOrder
 from panicboard.panics import Scope
 from tests.broker_process import Breakable
@@ -95,53 +100,6 @@ def test_press_for_all_venues_ends_clear_within_their_limits(simulator: Simulato
     assert {entry["status"] for entry in simulator.log()} == {200}
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [("DELETE", "/fapi/v1/allOpenOrders"), ("GET", "/fapi/v1/openOrders")],
-    ids=["in its cancels", "in its reading back"],
-)
-def test_worker_killed_in_the_middle_only_delays(
-    simulator: SimulatorProcess, bare_product: "Product", method: str, path: str
-) -> None:
-    workers = start_workers(bare_product, 2)
-    bare_product.start(processes.keeper())
-    account = make_account(simulator)
-    orders = [*seed(simulator, account, 3), *seed(simulator, account, 2, book="algo")]
-    readings.read(account)
-    simulator.fault("hang", method=method, path=path, seconds=30, done="first", count=1)
-    panic = press()
-    until_asked(simulator, account, path, method)
-    victim = until(lambda: holder(panic.sweeps.get(), workers), "the worker that sweeps")
-    assert victim is not None
-
-    victim.kill()
-
-    wait_until_clear(panic)
-    assert simulator.book() == []
-    assert_each_order_cancelled_once(panic, orders)
-
-
-def test_all_workers_killed_in_the_middle_only_delay(
-    simulator: SimulatorProcess, bare_product: "Product"
-) -> None:
-    workers = start_workers(bare_product, 2)
-    bare_product.start(processes.keeper())
-    accounts = [make_account(simulator, name=name) for name in ("alpha", "beta")]
-    orders = [order for account in accounts for order in seed(simulator, account, 3)]
-    simulator.fault("hang", method="GET", path="/fapi/v1/openOrders", seconds=30)
-    panic = press()
-    for account in accounts:
-        until_asked(simulator, account, "/fapi/v1/openOrders", "GET")
-
-    for worker in workers:
-        worker.kill()
-    simulator.clear_faults()
-
-    wait_until_clear(panic)
-    assert simulator.book() == []
-    assert_each_order_cancelled_once(panic, orders)
-
-
 def leader_among(keepers: "list[Running]") -> "Running | None":
     """The one of these keepers that leads now."""
     lease = Lease.objects.filter(name="keeper", until__gt=timezone.now()).first()
@@ -214,6 +172,49 @@ def test_worker_comes_back_to_a_broker_that_was_away(
     assert panic.direct_path is False
     until(lambda: holder(panic.sweeps.get(), [worker]), "a sweep in the worker")
     wait_until_clear(panic)
+
+
+def test_worker_that_loses_its_broker_in_mid_sweep_ends_the_sweep_and_takes_the_next(
+    simulator: SimulatorProcess, bare_product: "Product", broken: Breakable
+) -> None:
+    (worker,) = start_workers(bare_product, 1)
+    alpha, beta = (make_account(simulator, name=name) for name in ("alpha", "beta"))
+    for account in (alpha, beta):
+        seed(simulator, account)
+    simulator.fault("hang", account="alpha", method="GET", path="/fapi/v1/openOrders", seconds=2, count=1)
+    first = press(Scope(Panic.Scope.ACCOUNT, account=alpha))
+    until_asked(simulator, alpha, "/fapi/v1/openOrders", "GET")
+    assert holder(first.sweeps.get(), [worker]) is worker
+
+    broken.kill()
+    worker.wait_for_line("Connection to broker lost")
+    broken.revive()
+    wait_until_clear(first)
+    until(lambda: sum("Connected to" in line for line in worker.lines) == 2, "the worker's return")
+    second = press(Scope(Panic.Scope.ACCOUNT, account=beta))
+
+    until(lambda: holder(second.sweeps.get(), [worker]) or not panics.is_running(second), "the worker again")
+    wait_until_clear(second)
+    assert (worker.is_running, first.direct_path, second.direct_path) == (True, False, False)
+    assert simulator.book() == []
+
+
+def test_task_of_a_dead_worker_comes_back_although_another_died_looking_for_such(
+    simulator: SimulatorProcess, bare_product: "Product", broken: Breakable
+) -> None:
+    account = make_account(simulator)
+    seed(simulator, account)
+    panic = press()  # without a keeper: the task alone gets it swept
+    with redis.Redis(unix_socket_path=str(broken.socket)) as client, app.connection_for_read() as connection:
+        channel = connection.default_channel
+        message = channel.basic_get("panic")  # as a worker does that dies of it
+        client.zadd("unacked_index", {message.delivery_tag: 1})
+        client.lock(channel.unacked_mutex_key, timeout=channel.unacked_mutex_expire).acquire()
+    start_workers(bare_product, 1)
+
+    wait_until_clear(panic)
+
+    assert simulator.book() == []
 
 
 def test_keeper_sweeps_while_no_worker_lives(simulator: SimulatorProcess, bare_product: "Product") -> None:

@@ -1,10 +1,13 @@
-"""The first moments of a panic: cancels leave before this process receives more tasks."""
+"""The first moments of a panic: cancels leave before tasks are received, and before the rest of any sweep."""
 
 import threading
 
 import pytest
+from django.db import connections
 
 from panicboard import rush
+from panicboard.models import Panic
+from tests.pages import make_account, make_panic
 
 
 def receive(order: list[str]) -> threading.Thread:
@@ -52,3 +55,55 @@ def test_venue_that_hangs_holds_up_no_task_for_long(monkeypatch: pytest.MonkeyPa
     rush.gone()
 
     assert order == ["received", "answered"]
+
+
+@pytest.fixture
+def panic(monkeypatch: pytest.MonkeyPatch, transactional_db: None) -> Panic:
+    """A panic all of whose sweeps are taken; whoever waits in vain here waits for a minute."""
+    monkeypatch.setattr(rush, "NO_PROGRESS_S", 60.0)
+    panic = make_panic(make_account())
+    panic.sweeps.update(lease_owner="worker-panic@elsewhere:1:abc")
+    return panic
+
+
+def stand_aside(panic: Panic, order: list[str]) -> threading.Thread:
+    """Stand aside beside the test, as a sweep does whose cancels were answered."""
+
+    def run() -> None:
+        try:
+            rush.stand_aside(panic.pk)
+            order.append("went on")
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread
+
+
+def test_sweep_stands_aside_for_cancels_that_have_not_left(panic: Panic) -> None:
+    order: list[str] = []
+    rush.coming()
+    aside = stand_aside(panic, order)
+
+    aside.join(3 * rush.LOOK_EVERY_S)
+    order.append("cancels left")
+    rush.gone()
+    aside.join()
+
+    assert order == ["cancels left", "went on"]
+
+
+def test_sweep_does_not_stand_aside_for_the_answer_of_a_venue_that_hangs(
+    panic: Panic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rush, "SENT_S", 0.01)
+    order: list[str] = []
+    rush.coming()
+
+    with rush.leaving():
+        stand_aside(panic, order).join()
+        order.append("answered")
+    rush.gone()
+
+    assert order == ["went on", "answered"]

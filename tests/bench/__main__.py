@@ -34,9 +34,13 @@ def main() -> int:
 
     django.setup()
 
-    from tests.bench import limits, press
+    from tests.bench import faults, limits, press
 
-    benches: dict[str, Callable[[], Iterator[Figure]]] = {"press": press.run, "limits": limits.run}
+    benches: dict[str, Callable[[], Iterator[Figure]]] = {
+        "press": press.run,
+        "faults": faults.run,
+        "limits": limits.run,
+    }
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--only", choices=sorted(benches), metavar="NAME", help=", ".join(sorted(benches)))
     only = parser.parse_args().only

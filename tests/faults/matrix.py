@@ -41,7 +41,11 @@ class Fault:
 
 _SILENT = (
     "At Binance this is about the address: its other accounts keep silent with the one that was struck, and "
-    "accounts of other venues are not delayed. CoinSwitch counts by key."
+    "accounts of other venues are not delayed. CoinSwitch counts by key. (On options, 503 throttled too.)"
+)
+_CLOCK = (
+    "As the venue's own time tells it, and as only its refusals do: the first is put right at once. "
+    "CoinSwitch allows 60 s and is struck with 70 s as well."
 )
 FAULTS = (
     # The call: at each of a sweep's calls, once and lasting.
@@ -61,8 +65,8 @@ FAULTS = (
     Fault("403 without JSON", note=_SILENT),
     Fault("garbage"),
     Fault("truncated JSON"),
-    Fault("our clock 5 s fast"),
-    Fault("our clock 5 s slow"),
+    Fault("our clock 5 s fast", note=_CLOCK),
+    Fault("our clock 5 s slow", note=_CLOCK),
     Fault("key revoked"),
     Fault(
         "second page of a listing fails",
@@ -143,14 +147,14 @@ def table() -> str:
 
 
 def in_readme(text: str) -> tuple[str, str, str]:
-    """The README before, in and behind the markers."""
-    before, begin, rest = text.partition(f"{BEGIN}\n")
-    inside, end, behind = rest.partition(f"\n{END}")
+    """The README before, between and behind the markers."""
+    before, begin, rest = text.partition(BEGIN)
+    inside, end, behind = rest.partition(END)
     assert begin, f"{README.name} has no line {BEGIN}"
     assert end, f"{README.name} has no line {END}"
-    return before + begin, inside, end + behind
+    return before, inside.strip(), behind
 
 
 if __name__ == "__main__":
     before, _, behind = in_readme(README.read_text())
-    README.write_text(before + table() + behind)
+    README.write_text(f"{before}{BEGIN}\n\n{table()}\n\n{END}{behind}")

@@ -5,10 +5,10 @@
 **Other accounts not delayed by more than 20 %** is asserted here without a clock: the healthy account sends
 exactly the requests, in as many rounds and deliveries, that it sends when it is swept alone; and in the
 tests with real processes it is clear while the others are still held by their fault. That is the stronger
-form. A delay of its sweep could only come from more requests, from more rounds, or from waiting for an
-account that is held; none of these is allowed even once, on any machine, while a measured 20 % would hide
-a wait of a tenth of a second and fail on a busy machine for no reason. The time itself is a figure of
-`make bench ONLY=faults`.
+form: not one request, round or delivery more is allowed, nor any wait for the end of another's fault, on
+any machine, while a measured 20 % would hide a wait that is short beside a slow sweep, and would fail on a
+busy machine for no reason. What a clock alone can tell is a figure of `make bench ONLY=faults`: the product's
+own pauses, which these tests take away, are in it.
 
 Test modules import names from here before pytest could rewrite its asserts: PYTEST_DONT_REWRITE.
 """

@@ -4,8 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
+from panicboard import credentials
+from panicboard.models import Account, Reading
+from tests.factories import make_desk, make_venue
 from tests.faults.judge import Record, objections
+from tests.sweep_stage import leaks
 
 SECOND_US = 1_000_000
 PRESSED_US = 1_800_000_000 * SECOND_US
@@ -133,3 +138,17 @@ def test_coinswitch_is_not_listed_by_a_part_of_its_pages(pages: list[dict[str, A
     (found,) = objections(coinswitch(*pages))
 
     assert f"{PATH!r}) not listed after the cancel" in found
+
+
+@pytest.mark.django_db
+def test_secret_in_any_output_is_found_and_not_repeated() -> None:
+    account = Account(desk=make_desk(), venue=make_venue("http://127.0.0.1:9"), name="alpha")
+    credentials.seal(account, api_key="k" * 64, secret="s" * 64)
+    account.save()
+    signed = f"GET /order?symbol=BTCUSDT&signature={'ab' * 32}"
+
+    assert leaks(["nothing to see", "ksksks"]) == []
+    assert leaks(["as is: " + "s" * 64, "key=" + "k" * 64]) == ["the key of alpha", "the secret of alpha"]
+    assert leaks([signed]) == ["a signature"]
+    Reading.objects.create(account=account, due_at=timezone.now(), failure="bad key " + "k" * 64)
+    assert leaks([]) == ["the key of alpha"]
