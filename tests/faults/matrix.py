@@ -72,7 +72,7 @@ FAULTS = (
         "second page of a listing fails",
         none_at=dict.fromkeys([venue for venue in VENUES if venue != "coinswitch"], _ONE_PAGE),
     ),
-    # A row "cached copy of a listing" belongs here.
+    Fault("cached copy of a listing"),
     # The book: what orders do while they are swept.
     Fault("unknown status"),
     Fault("unknown order"),

@@ -7,6 +7,7 @@ import pytest
 from panicboard import readings
 from panicboard.models import Account, Reading
 from tests.factories import VENUES
+from tests.faults.matrix import cells
 from tests.sweep_stage import Outcome, Stage, State
 from tests.venue_calls import CALLS, FAMILIES
 
@@ -34,15 +35,14 @@ def work_without_the_limit(stage: Stage, sweep: Any) -> Any:
 
 
 @pytest.mark.parametrize(("options", "says"), TELLS.values(), ids=TELLS)
-@pytest.mark.parametrize("adapter", VENUES)
+@pytest.mark.parametrize(("adapter", "fault"), cells("cached copy of a listing"))
 def test_sweep_is_not_clear_by_copies_of_empty_lists(
-    stage: Stage, adapter: str, options: dict[str, Any], says: str
+    stage: Stage, adapter: str, fault: str, options: dict[str, Any], says: str
 ) -> None:
     account = stage.account(adapter)
     stage.read(account)  # the copies are of now, when nothing is open
-    stage.simulator.fault(
-        "refuse_cancel", account=account.name
-    )  # an account-wide call would end it otherwise
+    # An account-wide call would end it otherwise.
+    stage.simulator.fault("refuse_cancel", account=account.name)
     order = stage.seed(account)[0]
     serve_copies(stage, account, **options)
 
