@@ -4,6 +4,8 @@ https://www.rfc-editor.org/rfc/rfc9111#section-5.1 (Age)
 https://www.rfc-editor.org/rfc/rfc9211 (Cache-Status)
 """
 
+import json
+import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -150,9 +152,10 @@ def test_listing_is_told_to_be_a_copy_by_its_date_and_the_clock_read_anew(api, o
     with pytest.raises(OutcomeUnknown) as caught:
         opened(api).open_orders(Listing(family_of(api), None, 40))
 
-    assert str(caught.value) in {
-        f"{method} {path}: the answer is a cached copy, {s} s old by its Date" for s in (30, 31, 32)
-    }
+    said = re.fullmatch(r"(.*), (\d+) s old by its Date", str(caught.value))
+    assert said is not None
+    assert said[1] == f"{method} {path}: the answer is a cached copy"
+    assert int(said[2]) >= 30
     assert clock_of(URL).measured_at is None
 
 
@@ -165,17 +168,23 @@ def test_listing_is_not_refused_for_what_tells_no_age(api, headers, opened, venu
     assert opened(api).open_orders(Listing(family_of(api), None, 40)) == []
 
 
-@every_api
-def test_date_of_a_fresh_answer_is_no_reason_to_doubt_it(api, opened, venue_http):
-    """It is cut to the second, and our reading of the venue's clock may be a little ahead of it."""
+def stamp_answers(api: Api, venue_http, ms_ago: int) -> None:
+    """Give each answer to a listing the Date of so long before it is made."""
     method, path, empty = api.listing
-    for ms_ago in (0, 2000, -60_000):
-        venue_http.add(method, URL + path, json=empty, headers={"Date": date(ms_ago)})
-        adapter = opened(api)
 
-        assert adapter.open_orders(Listing(family_of(api), None, 40, quick=True)) == []
+    def answer(request):
+        return 200, {"Date": date(ms_ago)}, json.dumps(empty)
 
-        venue_http.remove(method, URL + path)
+    venue_http.add_callback(method, URL + path, callback=answer)
+
+
+@every_api
+@pytest.mark.parametrize("ms_ago", [0, 2000, -60_000])
+def test_date_of_a_fresh_answer_is_no_reason_to_doubt_it(api, ms_ago, opened, venue_http):
+    """It is cut to the second, and our reading of the venue's clock may be a little ahead of it."""
+    stamp_answers(api, venue_http, ms_ago)
+
+    assert opened(api).open_orders(Listing(family_of(api), None, 40, quick=True)) == []
 
 
 @every_api
@@ -184,8 +193,7 @@ def test_date_is_compared_by_the_venues_clock(api, ahead_ms, opened, venue_http)
     clock = clock_of(URL)
     now_ns = time.time_ns()
     clock.set(now_ns // 1_000_000 + ahead_ms, now_ns, now_ns)
-    method, path, empty = api.listing
-    venue_http.add(method, URL + path, json=empty, headers={"Date": date(-ahead_ms)})
+    stamp_answers(api, venue_http, -ahead_ms)
 
     assert opened(api).open_orders(Listing(family_of(api), None, 40, quick=True)) == []
 
