@@ -95,9 +95,8 @@ def test_sweep_reaches_every_book_of_portfolio_margin(stage: Stage) -> None:
     stage.assert_proven(sweep)
 
 
-@pytest.mark.parametrize("answer", ["-21015", "404"])
-def test_sweep_follows_the_older_conditional_calls_of_portfolio_margin(stage: Stage, answer: str) -> None:
-    stage.simulator.control("POST", "switches", {"um_algo_gone": answer})
+def test_sweep_follows_the_older_conditional_calls_of_portfolio_margin(stage: Stage) -> None:
+    stage.simulator.control("POST", "switches", {"um_algo_gone": "-21015"})
     account = stage.account("binance-portfolio")
     stage.seed_conditional(account, 2)
     stage.read(account)
@@ -125,6 +124,22 @@ def test_symbols_that_are_gone_from_the_venue_count_for_no_reading(
     for wanted in CALLS[adapter].full:
         listed = [call for call in stage.simulator.log(account.name) if is_full_listing(call, wanted)]
         assert len(listed) == 3  # the background's, and two in a row of the sweep
+
+
+def test_bare_404_for_conditional_orders_is_never_taken_for_an_empty_book(stage: Stage) -> None:
+    account = stage.account("binance-portfolio")
+    stage.seed_conditional(account, 2)
+    stage.read(account)
+    stage.simulator.control("POST", "switches", {"um_algo_gone": "404"})
+
+    sweep = stage.work(stage.press(account))
+    state, word = sweep.state, sweep.last_word
+    stage.simulator.control("POST", "switches", {"um_algo_gone": ""})
+    sweep = stage.work_until_over(sweep)
+
+    assert state == State.FAILED
+    assert "/papi/v1/um/algo/openAlgoOrders: HTTP 404" in word
+    stage.assert_proven(sweep)
 
 
 def test_order_list_is_one_row_a_leg(stage: Stage) -> None:

@@ -4,7 +4,7 @@ USD-M (um) and COIN-M (cm) futures each have an ordinary and a conditional book;
 plain orders and order lists (OCO). Nothing spans two books, and every mass cancel names one symbol.
 There is no countdown and no server time here: the clock comes from the Date header.
 
-The conditional um book is called um/algo since 2026-04-28. Where that is gone (-21015, or 404), the
+The conditional um book is called um/algo since 2026-04-28. Where that is gone (-21015), the
 older um/conditional serves the same orders; which of the two answers is remembered by base URL.
 
 https://developers.binance.com/docs/derivatives/portfolio-margin/general-info
@@ -134,6 +134,8 @@ _MASS_CANCEL_WEIGHTS = {UM_CONDITIONAL: 1, CM_CONDITIONAL: 1, UM: 1, CM: 1, MARG
 
 # time.monotonic() of when um/algo last answered that it is gone, by base URL.
 _algo_gone_at: dict[str, float] = {}
+#: The venue's code for a call that it has removed.
+GONE_CODE = "-21015"
 
 
 class BinancePortfolio(VenueAdapter):
@@ -236,7 +238,9 @@ class BinancePortfolio(VenueAdapter):
                 return MassCancelReply()
         if call.family == UM_CONDITIONAL.slug:
             self._algo_or_strategy(
-                lambda: self.cancel_all_algo(symbol), lambda: self.cancel_all_strategies("um", symbol)
+                lambda: self.cancel_all_algo(symbol),
+                lambda: self.cancel_all_strategies("um", symbol),
+                cancels=True,
             )
         elif call.family == CM_CONDITIONAL.slug:
             self.cancel_all_strategies("cm", symbol)
@@ -658,7 +662,9 @@ class BinancePortfolio(VenueAdapter):
 
     def _cancel(self, family: str, ref: OrderRef) -> None:
         if family == UM_CONDITIONAL.slug:
-            self._algo_or_strategy(lambda: self.cancel_algo(ref), lambda: self.cancel_strategy("um", ref))
+            self._algo_or_strategy(
+                lambda: self.cancel_algo(ref), lambda: self.cancel_strategy("um", ref), cancels=True
+            )
         elif family == CM_CONDITIONAL.slug:
             self.cancel_strategy("cm", ref)
         elif family == MARGIN.slug:
@@ -677,18 +683,25 @@ class BinancePortfolio(VenueAdapter):
         reply = self.http.signed("GET", path, 1, params)
         return same_order(strategy_order(f"{book}_conditional", reply), ref)
 
-    def _algo_or_strategy(self, algo: Callable[[], T], strategy: Callable[[], T]) -> T:
+    def _algo_or_strategy(
+        self, algo: Callable[[], T], strategy: Callable[[], T], *, cancels: bool = False
+    ) -> T:
         """Make the um/algo call, or the um/conditional one where um/algo is known to be gone.
 
-        Raises EndpointGone when neither is there; um/algo is then asked again the next time.
+        Only the venue's own code says that it is gone: a bare 404 may be a gateway's, and what um/conditional
+        then tells, if it told of no order, would prove nothing. Cancels are sent there all the same. Raises
+        EndpointGone when neither is there; um/algo is then asked again the next time.
         """
         base_url = self.http.base_url
         gone_at = _algo_gone_at.get(base_url)
         if gone_at is None or time.monotonic() - gone_at >= ALGO_RETRY_S:
             try:
                 answer = algo()
-            except EndpointGone:
-                _algo_gone_at[base_url] = time.monotonic()
+            except EndpointGone as exc:
+                if exc.code == GONE_CODE:
+                    _algo_gone_at[base_url] = time.monotonic()
+                elif not cancels:
+                    raise
             else:
                 _algo_gone_at.pop(base_url, None)
                 return answer

@@ -150,7 +150,7 @@ def coinswitch(order: Order) -> dict[str, Any]:
     }
 
 
-_GONE = ("/um/algo/", 404, "<html>404</html>")
+_GONE = ("/um/algo/", 400, '{"code": -21015, "msg": "gone"}')
 FORMS = [
     Form("binance-usdm", "ordinary", _WORDS["ordinary"], ordinary),
     Form("binance-usdm", "conditional", _WORDS["algo"], algo, fills=False),

@@ -405,12 +405,11 @@ def test_mass_cancel_names_a_symbol(portfolio):
 # Where um/algo is gone
 
 
-@pytest.mark.parametrize("gone", [GONE, {"status": 404, "body": "<html>not here</html>"}])
 def test_um_conditional_falls_back_and_remembers_it_for_every_account(
-    portfolio, binance_key, venue_http, payload, budget, gone
+    portfolio, binance_key, venue_http, payload, budget
 ):
     another = BinancePortfolio(URL, binance_key, budget=budget, account="beta")
-    venue_http.get(f"{PAPI}/um/algo/openAlgoOrders", **gone)
+    venue_http.get(f"{PAPI}/um/algo/openAlgoOrders", **GONE)
     found = payload("binance_portfolio/um_conditional_open_orders")
     venue_http.get(f"{PAPI}/um/conditional/openOrders", json=found)
 
@@ -420,6 +419,28 @@ def test_um_conditional_falls_back_and_remembers_it_for_every_account(
     assert first == second == [replace(STRATEGY, family="um_conditional", symbol="BTCUSDT")]
     assert paths(venue_http) == ["/um/algo/openAlgoOrders"] + ["/um/conditional/openOrders"] * 2
     assert budget.spent == [("papi", 40), ("papi", 40), ("papi", 1)]
+
+
+def test_a_bare_404_for_um_algo_is_no_reading_of_the_older_book(portfolio, venue_http):
+    venue_http.get(f"{PAPI}/um/algo/openAlgoOrders", status=404, body="<html>not here</html>")
+
+    with pytest.raises(EndpointGone):
+        portfolio.open_orders(Listing("um_conditional", None, 40))
+
+    assert paths(venue_http) == ["/um/algo/openAlgoOrders"]
+    assert binance_portfolio._algo_gone_at == {}
+
+
+def test_cancels_go_to_the_older_book_as_well_after_a_bare_404(portfolio, venue_http, payload):
+    venue_http.delete(f"{PAPI}/um/algo/allOpenOrders", status=404, body="<html>not here</html>")
+    venue_http.delete(
+        f"{PAPI}/um/conditional/allOpenOrders", json=payload("binance_portfolio/conditional_cancel_all")
+    )
+
+    portfolio.mass_cancel(MassCancel("um_conditional", "BTCUSDT", 1))
+
+    assert paths(venue_http) == ["/um/algo/allOpenOrders", "/um/conditional/allOpenOrders"]
+    assert binance_portfolio._algo_gone_at == {}
 
 
 def test_um_algo_is_tried_again_after_a_while(portfolio, venue_http, payload, monkeypatch):
@@ -433,7 +454,7 @@ def test_um_algo_is_tried_again_after_a_while(portfolio, venue_http, payload, mo
 
 
 def test_a_um_conditional_book_that_neither_path_serves_is_an_error(portfolio, venue_http):
-    venue_http.get(f"{PAPI}/um/algo/openAlgoOrders", status=404)
+    venue_http.get(f"{PAPI}/um/algo/openAlgoOrders", **GONE)
     venue_http.get(f"{PAPI}/um/conditional/openOrders", **GONE)
 
     with pytest.raises(EndpointGone):
