@@ -89,7 +89,7 @@ class Scene:
     ) -> Iterator[None]:
         """Let a fault strike these calls of an account while this lasts; with `count` it must have by then.
 
-        Where it keeps an answer back, ours wait a tenth of a second for it instead of five.
+        Where it keeps an answer back, ours wait a moment for it instead of five seconds.
         """
         adapter = account.venue.adapter
         ids = [
@@ -162,7 +162,7 @@ def _without_patience(send: Send, account: str, places: Sequence[dict[str, Any]]
             for place in places
         )
         if name == account and meant:
-            options["timeout"] = (http.CONNECT_TIMEOUT_S, 0.1)
+            options["timeout"] = (http.CONNECT_TIMEOUT_S, 0.05)
         return send(name, method, base_url, target, **options)
 
     return call
