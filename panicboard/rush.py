@@ -1,14 +1,15 @@
 """The first moments of a panic: its cancels leave before anything else is done for it.
 
 A panic of many accounts is as fast as its last cancel, and everything after the cancels (rows, readings,
-outcomes) costs many times their processor time. So a sweep whose cancels were answered stands aside
-while workers are still taking others of its panic; but never where it would hold the very thread that
-they wait for.
+outcomes) costs many times their processor time, and of the venues' limits. So a sweep whose cancels were
+answered stands aside until those of every other sweep of its panic have left, in every process; but never
+where it would hold the very thread that they wait for. Each process marks what has left in the database.
 """
 
 import contextlib
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 
 from panicboard.models import Sweep
@@ -28,8 +29,10 @@ _alone_until = 0.0
 _calm: dict[int, threading.Event] = {}
 _aside = 0
 _sending = 0
-#: When the first cancels of a sweep began to leave, for each whose answers have not come.
-_leaving: dict[object, float] = {}
+#: Sweeps whose first cancels are leaving and not answered: their panics, and when that began.
+_leaving: dict[int, tuple[int, float]] = {}
+#: Of each panic, the sweeps whose first cancels have left, and which the database does not show yet.
+_left: defaultdict[int, set[int]] = defaultdict(set)
 _capacity = 100
 
 
@@ -58,16 +61,16 @@ def gone() -> None:
 
 
 @contextlib.contextmanager
-def leaving() -> Iterator[None]:
+def leaving(panic_id: int, sweep_id: int) -> Iterator[None]:
     """Say that the first cancels of a sweep leave now, until they are answered."""
-    sweep = object()
     with _lock:
-        _leaving[sweep] = time.monotonic()
+        _leaving[sweep_id] = panic_id, time.monotonic()
     try:
         yield
     finally:
         with _lock:
-            del _leaving[sweep]
+            del _leaving[sweep_id]
+            _left[panic_id].add(sweep_id)
 
 
 def leave_alone(**kwargs: object) -> None:
@@ -81,7 +84,7 @@ def leave_alone(**kwargs: object) -> None:
 
 
 def stand_aside(panic_id: int) -> None:
-    """Wait until every sweep of this panic is taken, and the cancels have left that this process took on.
+    """Wait until the first cancels of every sweep of this panic have left.
 
     One thread looks for all that wait here.
     """
@@ -106,9 +109,14 @@ def stand_aside(panic_id: int) -> None:
 
 
 def _look(panic_id: int) -> None:
-    not_taken = Sweep.objects.filter(panic=panic_id, state=Sweep.State.QUEUED, lease_owner="")
+    queued = Sweep.objects.filter(panic=panic_id, state=Sweep.State.QUEUED)
     before, progress_at = None, time.monotonic()
-    while _aside < _capacity and (left := (not_taken.count(), _to_leave())) != (0, 0):
+    while True:
+        if ids := _take_left(panic_id):
+            queued.filter(pk__in=ids).update(state=Sweep.State.CANCELLING)
+        left = queued.count(), _to_leave()
+        if left == (0, 0) or _aside >= _capacity:
+            return
         if left != before:
             before, progress_at = left, time.monotonic()
         elif time.monotonic() - progress_at > NO_PROGRESS_S:
@@ -116,8 +124,18 @@ def _look(panic_id: int) -> None:
         time.sleep(LOOK_EVERY_S)
 
 
+def _take_left(panic_id: int) -> set[int]:
+    """The sweeps of this panic whose cancels have left: answered, or on their way for long enough."""
+    with _lock:
+        sent = {sweep for sweep, (panic, at) in _leaving.items() if panic == panic_id and _has_left(at)}
+        return _left.pop(panic_id, set()) | sent
+
+
 def _to_leave() -> int:
     """How many sweeps of this process have cancels that have not left yet."""
-    sent_by = time.monotonic() - SENT_S
     with _lock:
-        return _sending - sum(at < sent_by for at in _leaving.values())
+        return _sending - sum(_has_left(at) for _, at in _leaving.values())
+
+
+def _has_left(since: float) -> bool:
+    return since < time.monotonic() - SENT_S

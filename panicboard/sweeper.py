@@ -232,7 +232,8 @@ class Sweeper(VenueWork):
             )
         if self.sweep.first_request_at is None:
             self._first_sight()
-            self._save(first_request_at=sent_at, last_word=f"{len(flying)} mass cancels sent")
+            if not (flying and all(isinstance(future.exception(), BudgetSpent) for _, future in flying)):
+                self._save(first_request_at=sent_at, last_word=f"{len(flying)} mass cancels sent")
         # What was acknowledged and not seen since will be gone: asking for it again would only cost weight.
         stubborn = [row for row in self.orders.unresolved() if chosen or row.outcome != Outcome.ACKED]
         errors = [error for call, future in flying if (error := self.acknowledge(call, future))]

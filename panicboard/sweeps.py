@@ -106,7 +106,7 @@ def _work_on(sweep: Sweep, sweeper: Sweeper | None = None) -> None:
         try:
             sweeper = sweeper or Sweeper(sweep)
             if first:
-                with rush.leaving():
+                with rush.leaving(sweep.panic_id, sweep.pk):
                     sweeper.send_first_cancels()
         finally:
             rush.gone()

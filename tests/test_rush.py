@@ -6,7 +6,7 @@ import pytest
 from django.db import connections
 
 from panicboard import rush
-from panicboard.models import Panic
+from panicboard.models import Panic, Sweep
 from tests.pages import make_account, make_panic
 
 
@@ -62,7 +62,7 @@ def panic(monkeypatch: pytest.MonkeyPatch, transactional_db: None) -> Panic:
     """A panic all of whose sweeps are taken; whoever waits in vain here waits for a minute."""
     monkeypatch.setattr(rush, "NO_PROGRESS_S", 60.0)
     panic = make_panic(make_account())
-    panic.sweeps.update(lease_owner="worker-panic@elsewhere:1:abc")
+    panic.sweeps.update(lease_owner="worker-panic@elsewhere:1:abc", state=Sweep.State.CANCELLING)
     return panic
 
 
@@ -94,6 +94,29 @@ def test_sweep_stands_aside_for_cancels_that_have_not_left(panic: Panic) -> None
     assert order == ["cancels left", "went on"]
 
 
+def test_sweep_stands_aside_for_cancels_that_another_process_has_taken_on(panic: Panic) -> None:
+    order: list[str] = []
+    panic.sweeps.update(state=Sweep.State.QUEUED)
+    aside = stand_aside(panic, order)
+
+    aside.join(3 * rush.LOOK_EVERY_S)
+    order.append("cancels left")
+    panic.sweeps.update(state=Sweep.State.CANCELLING)
+    aside.join()
+
+    assert order == ["cancels left", "went on"]
+
+
+def test_cancels_that_have_left_are_marked_for_the_other_processes(panic: Panic) -> None:
+    panic.sweeps.update(state=Sweep.State.QUEUED)
+
+    with rush.leaving(panic.pk, panic.sweeps.get().pk):
+        pass
+    rush.stand_aside(panic.pk)
+
+    assert panic.sweeps.get().state == Sweep.State.CANCELLING
+
+
 def test_sweep_does_not_stand_aside_for_the_answer_of_a_venue_that_hangs(
     panic: Panic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -101,7 +124,7 @@ def test_sweep_does_not_stand_aside_for_the_answer_of_a_venue_that_hangs(
     order: list[str] = []
     rush.coming()
 
-    with rush.leaving():
+    with rush.leaving(panic.pk, panic.sweeps.get().pk):
         stand_aside(panic, order).join()
         order.append("answered")
     rush.gone()
