@@ -17,8 +17,8 @@ from panicboard.models import Sweep
 LOOK_EVERY_S = 0.02
 #: When for so long no sweep of the panic was taken and no cancel answered, nobody is about to.
 NO_PROGRESS_S = 0.3
-#: Cancels that began to leave so long ago have left: what is still to come is the venue's answer, and whose
-#: venue hangs must not hold others up.
+#: Cancels that were signed and ready so long ago have left: what is still to come is the venue's answer, and
+#: whose venue hangs must not hold others up.
 SENT_S = 0.1
 #: So long at most do cancels leave alone, from the first on: a venue that hangs must not hold others up.
 ALONE_S = 0.3
@@ -29,8 +29,8 @@ _alone_until = 0.0
 _calm: dict[int, threading.Event] = {}
 _aside = 0
 _sending = 0
-#: Sweeps whose first cancels are leaving and not answered: their panics, and when that began.
-_leaving: dict[int, tuple[int, float]] = {}
+#: The sweeps whose first cancels are leaving and not answered.
+_leaving: dict[int, "Leaving"] = {}
 #: Of each panic, the sweeps whose first cancels have left, and which the database does not show yet.
 _left: defaultdict[int, set[int]] = defaultdict(set)
 _capacity = 100
@@ -60,13 +60,37 @@ def gone() -> None:
             _all_gone.notify_all()
 
 
+class Leaving:
+    """The first cancels of one sweep on their way: call it for each that is about to be sent."""
+
+    def __init__(self, panic_id: int) -> None:
+        self.panic_id = panic_id
+        self._to_send = 0
+        self._sent_at = time.monotonic()
+
+    def expect(self, calls: int) -> None:
+        """Say how many there are."""
+        self._to_send = calls
+
+    def __call__(self) -> None:
+        with _lock:
+            self._to_send -= 1
+            self._sent_at = time.monotonic()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all of them have left, as far as that can be told before they are answered."""
+        return self._to_send <= 0 and self._sent_at < time.monotonic() - SENT_S
+
+
 @contextlib.contextmanager
-def leaving(panic_id: int, sweep_id: int) -> Iterator[None]:
+def leaving(panic_id: int, sweep_id: int) -> Iterator[Leaving]:
     """Say that the first cancels of a sweep leave now, until they are answered."""
+    one = Leaving(panic_id)
     with _lock:
-        _leaving[sweep_id] = panic_id, time.monotonic()
+        _leaving[sweep_id] = one
     try:
-        yield
+        yield one
     finally:
         with _lock:
             del _leaving[sweep_id]
@@ -127,15 +151,11 @@ def _look(panic_id: int) -> None:
 def _take_left(panic_id: int) -> set[int]:
     """The sweeps of this panic whose cancels have left: answered, or on their way for long enough."""
     with _lock:
-        sent = {sweep for sweep, (panic, at) in _leaving.items() if panic == panic_id and _has_left(at)}
+        sent = {pk for pk, one in _leaving.items() if one.panic_id == panic_id and one.is_over}
         return _left.pop(panic_id, set()) | sent
 
 
 def _to_leave() -> int:
     """How many sweeps of this process have cancels that have not left yet."""
     with _lock:
-        return _sending - sum(_has_left(at) for _, at in _leaving.values())
-
-
-def _has_left(since: float) -> bool:
-    return since < time.monotonic() - SENT_S
+        return _sending - sum(one.is_over for one in _leaving.values())

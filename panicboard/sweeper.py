@@ -20,6 +20,7 @@ from panicboard import budgets, credentials, readings, swept_orders, turns
 from panicboard.budgets import AccountBudget, Cost, Work
 from panicboard.leases import LostLease
 from panicboard.models import Panic, Reading, Sweep, SweptOrder
+from panicboard.rush import Leaving
 from panicboard.swept_orders import Outcome, SweptOrders
 from panicboard.venue_work import CLOCK_SLACK, STILL_COMING, VenueWork, raise_what_stops, seen_lately
 from panicboard.venues.base import (
@@ -67,7 +68,7 @@ class Sweeper(VenueWork):
         self.adapter = self.budget.open_adapter()
         self.ready = self._mass_cancels(self._targets())
 
-    def send_first_cancels(self) -> None:
+    def send_first_cancels(self, leaving: Leaving) -> None:
         """Send a cancel for everything known, before anything is written down, and wait for the answers.
 
         What stands in the way of that is found again, and put on the board, by the first round.
@@ -76,8 +77,9 @@ class Sweeper(VenueWork):
             if self.ready is None:
                 self.prepare_first_cancels()
                 budgets.prepay([self.cost_of(self.ready or [])])
+            leaving.expect(len(self.ready or []))
             self.sent_at = timezone.now()
-            self.flying = self.send(self.ready or [])
+            self.flying = self.send(self.ready or [], leaving)
             wait([future for _, future in self.flying])
             self.answered_at = timezone.now()
         except Exception:

@@ -106,8 +106,8 @@ def _work_on(sweep: Sweep, sweeper: Sweeper | None = None) -> None:
         try:
             sweeper = sweeper or Sweeper(sweep)
             if first:
-                with rush.leaving(sweep.panic_id, sweep.pk):
-                    sweeper.send_first_cancels()
+                with rush.leaving(sweep.panic_id, sweep.pk) as leaving:
+                    sweeper.send_first_cancels(leaving)
         finally:
             rush.gone()
         if first:

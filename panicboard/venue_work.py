@@ -27,7 +27,7 @@ from panicboard.venues.base import (
     Order,
     VenueAdapter,
 )
-from panicboard.venues.calls import attempt
+from panicboard.venues.calls import attempt, leaving
 from panicboard.venues.errors import (
     BudgetSpent,
     CredentialsRejected,
@@ -80,9 +80,18 @@ class VenueWork:
 
     # ---- cancelling ----
 
-    def send(self, calls: Sequence[MassCancel]) -> list[tuple[MassCancel, Future[MassCancelReply]]]:
-        """Send these mass cancels side by side."""
-        return list(zip(calls, self.side_by_side(self.adapter.mass_cancel, calls), strict=True))
+    def send(
+        self, calls: Sequence[MassCancel], leaves: Callable[[], object] | None = None
+    ) -> list[tuple[MassCancel, Future[MassCancelReply]]]:
+        """Send these mass cancels side by side; `leaves` is told of each that is about to."""
+
+        def mass_cancel(call: MassCancel) -> MassCancelReply:
+            if leaves is None:
+                return self.adapter.mass_cancel(call)
+            with leaving(leaves):
+                return self.adapter.mass_cancel(call)
+
+        return list(zip(calls, self.side_by_side(mass_cancel, calls), strict=True))
 
     def acknowledge(self, call: MassCancel, future: Future[MassCancelReply]) -> VenueError | None:
         """Keep what the venue said to a mass cancel. Returns why it failed, None when it was taken."""

@@ -117,6 +117,26 @@ def test_cancels_that_have_left_are_marked_for_the_other_processes(panic: Panic)
     assert panic.sweeps.get().state == Sweep.State.CANCELLING
 
 
+def test_sweep_stands_aside_for_cancels_that_wait_for_a_thread(
+    panic: Panic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rush, "SENT_S", 0.0)
+    order: list[str] = []
+    rush.coming()
+
+    with rush.leaving(panic.pk, panic.sweeps.get().pk) as leaving:
+        leaving.expect(2)
+        leaving()
+        aside = stand_aside(panic, order)
+        aside.join(3 * rush.LOOK_EVERY_S)
+        order.append("the second leaves")
+        leaving()
+        aside.join()
+    rush.gone()
+
+    assert order == ["the second leaves", "went on"]
+
+
 def test_sweep_does_not_stand_aside_for_the_answer_of_a_venue_that_hangs(
     panic: Panic, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ from panicboard.venues.errors import NotDone, OutcomeUnknown, VenueError, VenueR
 DONE, REJECTED, NOT_DONE, UNKNOWN = "done", "rejected", "not done", "unknown"
 
 _attempt: ContextVar[int] = ContextVar("attempt", default=1)
+_leaves: ContextVar[Callable[[], object] | None] = ContextVar("leaves", default=None)
 
 
 @dataclass(slots=True)
@@ -54,6 +55,16 @@ def attempt(number: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def leaving(leaves: Callable[[], object]) -> Iterator[None]:
+    """Have each request that is made inside told right before it is sent, when it is paid for and signed."""
+    token = _leaves.set(leaves)
+    try:
+        yield
+    finally:
+        _leaves.reset(token)
+
+
+@contextlib.contextmanager
 def once_more() -> Iterator[None]:
     """Say that the calls inside repeat what was just tried."""
     with attempt(_attempt.get() + 1):
@@ -64,6 +75,8 @@ def once_more() -> Iterator[None]:
 def told(account: str, method: str, target: str, weight: int) -> Iterator[VenueCall]:
     """Tell the listener of the one request made inside; its maker puts the status on the yielded call."""
     call = VenueCall(time.time(), account, method, target.partition("?")[0], weight, _attempt.get())
+    if leaves := _leaves.get():
+        leaves()
     started = time.monotonic()
     try:
         yield call
