@@ -20,7 +20,8 @@ _OUTCOMES = {
     OrderState.REJECTED: Outcome.EXPIRED,  # refused by the venue when it was placed: gone, and not by us
     OrderState.TRIGGERED: Outcome.EXPIRED,  # gone from its book; its ordinary order has a row of its own
 }
-_DETAILS = (
+#: What a venue tells of an order besides its names and its state.
+DETAILS = (
     "client_order_id",
     "list_id",
     "side",
@@ -32,6 +33,8 @@ _DETAILS = (
     "protective",
     "placed_at",
 )
+#: An order as the venue described it.
+DESCRIBED = ("family", "symbol", "venue_order_id", *DETAILS)
 _CHANGING = ["outcome", "outcome_at", "vanished", "note"]
 
 
@@ -88,7 +91,7 @@ class SweptOrders:
             row.symbol = order.symbol
             self._rows[_key(row)] = row
             self._describe(row)
-        for name in _DETAILS:
+        for name in DETAILS:
             told, known = getattr(order, name), getattr(row, name)
             if told != known and (told or not known):  # a reply that tells less leaves what was known
                 setattr(row, name, told)
@@ -175,7 +178,7 @@ class SweptOrders:
             SweptOrder.objects.bulk_create(self._new)
             SweptOrder.objects.bulk_update(outcomes, _CHANGING, batch_size=500)
             SweptOrder.objects.bulk_update(
-                described, [*_CHANGING, *_DETAILS, "symbol", "placed_after"], batch_size=200
+                described, [*_CHANGING, *DETAILS, "symbol", "placed_after"], batch_size=200
             )
         self._new, self._changed, self._described = [], {}, {}
 
@@ -217,7 +220,7 @@ def _key(row: SweptOrder) -> tuple[str, str, str]:
 
 def as_order(row: SweptOrder) -> Order:
     """A row's order as the venue last described it, taken to be open still."""
-    details = {name: getattr(row, name) for name in _DETAILS}
+    details = {name: getattr(row, name) for name in DETAILS}
     details["quantity"], details["filled"] = row.quantity or Decimal(0), row.filled or Decimal(0)
     return Order(
         family=row.family,

@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from panicboard.break_glass.journal_file import SYNC, JournalFile
 from panicboard.models import Sweep, SweptOrder
+from panicboard.swept_orders import DESCRIBED
 from panicboard.venues.calls import VenueCall
 
 FORMAT = 1
@@ -39,27 +40,7 @@ SWEEP_FIELDS = (
     "clear_at",
     "last_word",
 )
-ORDER_FIELDS = (
-    "family",
-    "symbol",
-    "venue_order_id",
-    "client_order_id",
-    "list_id",
-    "side",
-    "order_type",
-    "quantity",
-    "filled",
-    "price",
-    "trigger_price",
-    "protective",
-    "placed_at",
-    "placed_after",
-    "seen_at",
-    "outcome",
-    "outcome_at",
-    "vanished",
-    "note",
-)
+ORDER_FIELDS = (*DESCRIBED, "placed_after", "seen_at", "outcome", "outcome_at", "vanished", "note")
 CALL_FIELDS = (
     "at",
     "account",

@@ -19,7 +19,7 @@ from panicboard import call_log
 from panicboard.break_glass import journal, journal_reader
 from panicboard.break_glass.journal_reader import BeingWritten, DamagedJournal, Story
 from panicboard.models import Account, AuditEntry, Desk, Panic, Sweep, SweptOrder
-from panicboard.swept_orders import as_order
+from panicboard.swept_orders import DESCRIBED, as_order
 
 logger = logging.getLogger(__name__)
 State = Sweep.State
@@ -242,7 +242,7 @@ class _Import:
             key = (row.family, row.symbol, row.venue_order_id)
             if key not in seen:
                 order = as_order(row)
-                fields = {name: getattr(order, name) for name in _DESCRIBED}
+                fields = {name: getattr(order, name) for name in DESCRIBED}
                 left[key] = {
                     **fields,
                     "seen_at": timezone.now(),
@@ -260,24 +260,6 @@ class _Import:
         AuditEntry.objects.create(
             at=at, actor_name=actor_name[:150], action=action, panic=self.panic, detail=detail
         )
-
-
-#: What an order keeps when another sweep takes it over.
-_DESCRIBED = (
-    "family",
-    "symbol",
-    "venue_order_id",
-    "client_order_id",
-    "list_id",
-    "side",
-    "order_type",
-    "quantity",
-    "filled",
-    "price",
-    "trigger_price",
-    "protective",
-    "placed_at",
-)
 
 
 def _is_same(account: Account, told: dict[str, Any] | None) -> bool:
