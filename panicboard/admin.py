@@ -26,7 +26,7 @@ from panicboard.models import (
     VenueCall,
 )
 from panicboard.venues import open_adapter
-from panicboard.venues.base import Credentials, Unlimited
+from panicboard.venues.base import DIRECT, Credentials, Unlimited
 from panicboard.venues.errors import CredentialsRejected
 
 admin.site.site_header = "panicboard administration"
@@ -88,6 +88,14 @@ class EgressForm(forms.ModelForm):
     class Meta:
         model = Egress
         fields = ("name", "source_address")
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        if name.strip().lower() == DIRECT.name:
+            raise forms.ValidationError(
+                f"{name!r} is what this machine's usual way is called: choose another."
+            )
+        return name
 
     def clean_proxy_url(self) -> str:
         url: str = self.cleaned_data["proxy_url"]

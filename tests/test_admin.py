@@ -213,6 +213,10 @@ def test_proxy_is_sealed_and_never_shown(client: Client) -> None:
             {"source_address": "", "proxy_url": "socks5://desk:hunter2@proxy.example"},
             "Give the proxy as http://host:port or https://host:port.",
         ),
+        (
+            {"name": "Direct", "source_address": "10.0.0.2", "proxy_url": ""},
+            "is what this machine&#x27;s usual way is called: choose another.",
+        ),
     ],
 )
 def test_egress_without_a_clear_way_is_refused(client: Client, given: dict[str, str], says: str) -> None:

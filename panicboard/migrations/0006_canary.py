@@ -15,7 +15,7 @@ class Migration(migrations.Migration):
             name="canary",
             field=models.BooleanField(
                 default=False,
-                help_text="Once a day panicboard places a small order far from the market in each order family of this account, panics the account, and sees that they are gone. Only for an account of its own, without a bot: whatever else stands there is cancelled too.",
+                help_text="Once a day panicboard places a small order far from the market in each order family of this account, panics the account, and sees that they are gone. Only for an account of its own, without a bot: where anything else is open, nothing is placed, and the run fails.",
             ),
         ),
         migrations.AlterField(

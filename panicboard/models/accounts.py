@@ -113,7 +113,7 @@ class Account(models.Model):
         default=False,
         help_text="Once a day panicboard places a small order far from the market in each order family of "
         "this account, panics the account, and sees that they are gone. Only for an account of its own, "
-        "without a bot: whatever else stands there is cancelled too.",
+        "without a bot: where anything else is open, nothing is placed, and the run fails.",
     )
     key_type = models.CharField(max_length=10, choices=KeyType.choices, default=KeyType.HMAC)
     sealed_credentials = models.TextField(blank=True, editable=False)
