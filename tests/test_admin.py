@@ -215,7 +215,7 @@ def test_proxy_is_sealed_and_never_shown(client: Client) -> None:
         ),
         (
             {"name": "Direct", "source_address": "10.0.0.2", "proxy_url": ""},
-            "is what this machine&#x27;s usual way is called: choose another.",
+            "is the name of this machine&#x27;s usual way: choose another.",
         ),
     ],
 )
