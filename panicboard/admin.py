@@ -92,9 +92,7 @@ class EgressForm(forms.ModelForm):
     def clean_name(self) -> str:
         name: str = self.cleaned_data["name"]
         if name.strip().lower() == DIRECT.name:
-            raise forms.ValidationError(
-                f"{name!r} is what this machine's usual way is called: choose another."
-            )
+            raise forms.ValidationError(f"{name!r} is the name of this machine's usual way: choose another.")
         return name
 
     def clean_proxy_url(self) -> str:
