@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 LOCAL_SHARE = 0.25
 #: How long a process stays with its share before it asks Redis again.
 RETRY_REDIS_S = 1.0
+#: Whoever waits for a turn while Redis is away asks again this soon.
+ASK_AGAIN_S = 5.0
 #: How often a process tells Redis what a pool's header says: it moves slowly, and calls come by the hundred.
 OBSERVE_EVERY_S = 0.1
 #: Replies can be this old when they arrive: a used-weight header read earlier in a minute than this may
@@ -238,8 +240,10 @@ def turn_in_ms(pool: str, weight: int, rule: Rule, *, ahead: int, lighter: int =
         rule = _our_share(pool, rule)
         if weight > rule.cap:
             return round(RETRY_REDIS_S * 1000)
-    wait_s = turn_in_s(spent, now, rule, weight, ahead=ahead, lighter=lighter)
-    return max(wait_s * 1000, refused.ms if refused else 0)
+    wait_s: float = turn_in_s(spent, now, rule, weight, ahead=ahead, lighter=lighter)
+    if _without_redis():
+        wait_s = min(wait_s, ASK_AGAIN_S)  # our share tells little of a queue that all processes work off
+    return max(round(wait_s * 1000), refused.ms if refused else 0)
 
 
 def turn_in_s(

@@ -257,6 +257,19 @@ def test_call_too_dear_for_the_share_waits_for_redis(
 
 
 @pytest.mark.usefixtures("valkey")
+def test_turn_is_asked_for_again_soon_while_redis_is_away(
+    account: Account, lose_redis: Callable[[], None]
+) -> None:
+    budget = AccountBudget(account, Work.PROOF)
+    lose_redis()
+
+    with pytest.raises(BudgetSpent) as caught:
+        budget.take_in_turn(WEIGHT, 20, ahead=100, lighter=0)
+
+    assert caught.value.retry_after_ms == 5000
+
+
+@pytest.mark.usefixtures("valkey")
 def test_redis_is_told_what_was_used_without_it(
     account: Account, lose_redis: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
