@@ -234,16 +234,20 @@ def turn_in_ms(pool: str, weight: int, rule: Rule, *, ahead: int, lighter: int =
     """
     if weight > rule.cap:
         return -1
-    refused = refusal(pool)
-    now, spent = _history(pool, rule.window_s)
-    if _without_redis():
-        rule = _our_share(pool, rule)
-        if weight > rule.cap:
-            return round(RETRY_REDIS_S * 1000)
-    wait_s: float = turn_in_s(spent, now, rule, weight, ahead=ahead, lighter=lighter)
-    if _without_redis():
-        wait_s = min(wait_s, ASK_AGAIN_S)  # our share tells little of a queue that all processes work off
-    return max(round(wait_s * 1000), refused.ms if refused else 0)
+    standing = _standing(pool)
+    if standing is None:
+        return _turn_alone_ms(pool, weight, _our_share(pool, rule), ahead, lighter)
+    wait_s = turn_in_s(standing.spent, standing.now, rule, weight, ahead=ahead, lighter=lighter)
+    return max(wait_s * 1000, standing.refusal.ms if standing.refusal else 0)
+
+
+def _turn_alone_ms(pool: str, weight: int, share: Rule, ahead: int, lighter: int) -> int:
+    """The same without Redis: our share tells little of a queue that all processes work off."""
+    if weight > share.cap:
+        return round(RETRY_REDIS_S * 1000)
+    now, spent = _local.history(pool)
+    wait_s = turn_in_s(spent, now, share, weight, ahead=ahead, lighter=lighter)
+    return round(min(wait_s, ASK_AGAIN_S) * 1000)
 
 
 def turn_in_s(
@@ -296,14 +300,8 @@ def block(pool: str, retry_after_ms: int, why: str) -> None:
 
 def refusal(pool: str) -> Refusal | None:
     """How long the venue still refuses this pool, and why; None while it does not, or nobody can tell."""
-    if _without_redis():
-        return None
-    try:
-        left_ms, why = client().pttl(f"{pool}:blocked"), client().get(f"{pool}:blocked")
-    except redis.RedisError as exc:
-        _lost_redis(exc)
-        return None
-    return _refusal(left_ms, why)
+    standing = _standing(pool)
+    return standing.refusal if standing else None
 
 
 def told_refusal(pool: str) -> Refusal | None:
@@ -337,24 +335,13 @@ def standings(pools: Sequence[str]) -> dict[str, Standing] | None:
 
 def used(pool: str, window_s: int) -> int | None:
     """How much of a pool all processes used in its window; None while Redis does not answer."""
-    _, spent = _history(pool, window_s)
-    return None if _without_redis() else sum(spent.values())
+    standing = _standing(pool)
+    return standing.used(window_s) if standing else None
 
 
-def _history(pool: str, window_s: int) -> tuple[int, dict[int, int]]:
-    """The present second, and what was used in which second of the window."""
-    if not _without_redis():
-        try:
-            with client().pipeline(transaction=False) as pipe:
-                pipe.time()
-                pipe.hgetall(pool)
-                (now, _), fields = pipe.execute()
-        except redis.RedisError as exc:
-            _lost_redis(exc)
-        else:
-            spent = _by_second(fields)
-            return int(now), {second: weight for second, weight in spent.items() if second > now - window_s}
-    return _local.history(pool)
+def _standing(pool: str) -> Standing | None:
+    found = standings([pool])
+    return found[pool] if found else None
 
 
 def _our_share(pool: str, rule: Rule) -> Rule:
