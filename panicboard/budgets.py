@@ -20,8 +20,8 @@ from django.conf import settings
 from django.utils import timezone
 
 from panicboard import credentials, pools
+from panicboard.local_counts import PACE_S, Refusal, Rule
 from panicboard.models import Account
-from panicboard.pools import PACE_S, Refusal, Rule
 from panicboard.venues import open_adapter, routes
 from panicboard.venues.base import DIRECT, Limit, Route, VenueAdapter
 from panicboard.venues.errors import BudgetSpent

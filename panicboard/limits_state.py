@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 
 from panicboard import budgets, pools, readings, turns
 from panicboard.budgets import SLACK_S, AccountBudget, Work
+from panicboard.local_counts import LONGEST_WAIT_S, turn_in_s
 from panicboard.models import Account, Reading
-from panicboard.pools import LONGEST_WAIT_S, Standing
+from panicboard.pools import Standing
 from panicboard.readiness import MORE_THAN_THE_LIMIT
 from panicboard.turns import SharedLimit, ToCome
 from panicboard.venues import VENUES
@@ -313,9 +314,7 @@ def _proven_in_s(
             return None
         ahead, lighter = (len(group.first) - 1, cancels) if group.way else (0, 0)
         standing = standings.get(one.pool) or Standing({}, 0, None)
-        turn_s = pools.turn_in_s(
-            standing.spent, standing.now, rule, listing, ahead=max(0, ahead), lighter=lighter
-        )
+        turn_s = turn_in_s(standing.spent, standing.now, rule, listing, ahead=max(0, ahead), lighter=lighter)
         turns_s.append(max(turn_s, standing.refusal.ms // 1000 if standing.refusal else 0))
     return max(turns_s)
 

@@ -11,15 +11,15 @@ of it, the venue's own count is taken over, and whoever has to wait is told when
 """
 
 import logging
-import threading
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
 import redis
 from django.conf import settings
+
+from panicboard.local_counts import HEADER_DOUBT_S, PACE_S, LocalCounts, Refusal, Rule, turn_in_s
 
 logger = logging.getLogger(__name__)
 
@@ -32,27 +32,6 @@ RETRY_REDIS_S = 1.0
 ASK_AGAIN_S = 5.0
 #: How often a process tells Redis what a pool's header says: it moves slowly, and calls come by the hundred.
 OBSERVE_EVERY_S = 0.1
-#: Replies can be this old when they arrive: a used-weight header read earlier in a minute than this may
-#: still speak of the minute before.
-HEADER_DOUBT_S = 6
-#: What is paced is counted over so many seconds.
-PACE_S = 5
-#: Nobody is told to wait longer than this at a time.
-LONGEST_WAIT_S = 3600
-
-
-class Rule(NamedTuple):
-    """How much of a pool one class of work may use in a window, the weight of every class counted.
-
-    Beyond `burst` it is spread: as soon as `pace` was used in the last PACE_S, the rest waits. `alone`: one
-    process at a time uses the pool, and needs no Redis to know how much.
-    """
-
-    cap: int
-    window_s: int
-    burst: int
-    pace: int
-    alone: bool = False
 
 
 # One hash a pool: second -> weight. Returns 0 when taken, else the ms until it would fit (-1: never), and
@@ -116,13 +95,6 @@ return more
 """
 
 
-class Refusal(NamedTuple):
-    """The venue refuses a pool for so long, for this reason."""
-
-    ms: int
-    why: str
-
-
 class Standing(NamedTuple):
     """How a pool stands: what was used in which second, which second it is, and whether the venue refuses."""
 
@@ -141,58 +113,7 @@ def client() -> redis.Redis:
     return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=0.2, socket_connect_timeout=0.2)
 
 
-class _LocalCounts:
-    """The same sliding count, within this process, for as long as Redis cannot be asked."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._pools: dict[str, Counter[int]] = {}
-        self._refusals: dict[str, tuple[float, str]] = {}
-
-    def spend(self, pool: str, weight: int, rule: Rule) -> int:
-        now = time.time()
-        with self._lock:
-            blocked_s = self._refusals.get(pool, (0.0, ""))[0] - now
-            if blocked_s > 0:
-                return int(blocked_s * 1000) + 1
-            if weight > rule.cap:
-                return -1
-            counts = self._pools.setdefault(pool, Counter())
-            for second in [s for s in counts if s <= int(now) - rule.window_s]:
-                del counts[second]
-            wait_s = turn_in_s(counts, int(now), rule, weight)
-            if wait_s == 0:
-                counts[int(now)] += weight
-                return 0
-            return int((int(now) + wait_s - now) * 1000) + 1
-
-    def history(self, pool: str) -> tuple[int, dict[int, int]]:
-        with self._lock:
-            return int(time.time()), dict(self._pools.get(pool, {}))
-
-    def take_out(self, pool: str) -> dict[int, int]:
-        """Forget what was counted here, and return it."""
-        with self._lock:
-            return dict(self._pools.pop(pool, {}))
-
-    def put_back(self, pool: str, spent: Mapping[int, int]) -> None:
-        with self._lock:
-            self._pools.setdefault(pool, Counter()).update(spent)
-
-    def block(self, pool: str, retry_after_ms: int, why: str) -> None:
-        with self._lock:
-            until = time.time() + retry_after_ms / 1000
-            if until > self._refusals.get(pool, (0.0, ""))[0]:
-                self._refusals[pool] = until, why
-
-    def refusal(self, pool: str) -> Refusal | None:
-        with self._lock:
-            until, why = self._refusals.get(pool, (0.0, ""))
-        left_ms = int((until - time.time()) * 1000)
-        return Refusal(left_ms, why) if left_ms > 0 else None
-
-
-_local = _LocalCounts()
+_local = LocalCounts()
 #: When Redis last told how much of a pool is used, and how much it was.
 _told: dict[str, tuple[float, int]] = {}
 _observed_at: dict[str, float] = {}
@@ -248,32 +169,6 @@ def _turn_alone_ms(pool: str, weight: int, share: Rule, ahead: int, lighter: int
     now, spent = _local.history(pool)
     wait_s = turn_in_s(spent, now, share, weight, ahead=ahead, lighter=lighter)
     return round(min(wait_s, ASK_AGAIN_S) * 1000)
-
-
-def turn_in_s(
-    spent: Mapping[int, int], now: int, rule: Rule, weight: int, *, ahead: int = 0, lighter: int = 0
-) -> int:
-    """Play forward how a pool is used, second by second, until this weight has its turn.
-
-    `spent` is what was used in which second. Everybody in front takes what the rule allows as soon as it
-    does.
-    """
-    counts = Counter({second: used for second, used in spent.items() if second > now - rule.window_s})
-    used, lately = counts.total(), sum(n for second, n in counts.items() if second > now - PACE_S)
-    for second in range(now, now + LONGEST_WAIT_S):
-        light = min(lighter, max(0, rule.cap - used))
-        lighter -= light
-        counts[second] += light
-        used, lately = used + light, lately + light
-        while used + weight <= rule.cap and (used + weight <= rule.burst or lately < rule.pace):
-            if not ahead:
-                return second - now
-            ahead -= 1
-            counts[second] += weight
-            used, lately = used + weight, lately + weight
-        used -= counts.pop(second + 1 - rule.window_s, 0)
-        lately -= counts[second + 1 - PACE_S]
-    return LONGEST_WAIT_S
 
 
 def observe(pool: str, used: int, window_s: int) -> None:

@@ -98,10 +98,11 @@ def broken(broker: Path, breakable: Breakable) -> Iterator[Breakable]:
 def direct(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A direct path for this test alone: `stop_direct` is for a process that ends."""
     from panicboard import dispatch, pools
+    from panicboard.local_counts import LocalCounts
 
     monkeypatch.setattr(dispatch, "_DIRECT", ThreadPoolExecutor(64))
     monkeypatch.setattr(dispatch, "_stopping", threading.Event())
     monkeypatch.setattr(dispatch, "_here", set())
-    monkeypatch.setattr(pools, "_local", pools._LocalCounts())
+    monkeypatch.setattr(pools, "_local", LocalCounts())
     yield
     dispatch.stop_direct()

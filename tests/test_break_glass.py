@@ -20,11 +20,12 @@ from django.core.management import CommandError, call_command
 
 from panicboard.break_glass import journal as journal_module
 from panicboard.break_glass import sealed_file, sweep
-from panicboard.break_glass.budget import GlassBudget, Pools
+from panicboard.break_glass.budget import GlassBudget
 from panicboard.break_glass.journal import KEEP_WHAT_IS_PRINTED
 from panicboard.break_glass.press import GlassScope, NotInFile, Press
 from panicboard.break_glass.sealed_file import SealedAccount
 from panicboard.break_glass.shell import opened
+from panicboard.local_counts import LocalCounts
 from panicboard.models import Panic
 from panicboard.venues import http, routes
 from panicboard.venues.base import BookSymbol, Limit, Route
@@ -438,7 +439,7 @@ def test_outcome_that_the_limit_withholds_is_unknown_and_keeps_no_account_from_c
     seed(simulator, account, 2)
     journal = tmp_path / "journal.jsonl"
     press = begun(exported(account), journal)
-    other = GlassBudget(account, press.sweeps[0]._pools)
+    other = GlassBudget(account, press.sweeps[0]._counts)
     for limit in (CLOSED, STATUS):
         other.prepay(limit, limit.amount)
 
@@ -550,8 +551,8 @@ ADDRESS, KEY = Limit("fapi", "address", 100), Limit("closed", "key", 10)
 def test_budget_gives_the_whole_limit_and_then_says_until_when() -> None:
     account = SealedAccount(1, "alpha", "delta", "v", "binance-usdm", "https://fapi.example", None, (), None)
     other = SealedAccount(2, "beta", "delta", "v", "binance-usdm", "https://fapi.example", None, (), None)
-    pools = Pools()
-    budget, beside = GlassBudget(account, pools), GlassBudget(other, pools)
+    counts = LocalCounts()
+    budget, beside = GlassBudget(account, counts), GlassBudget(other, counts)
 
     budget.prepay(ADDRESS, 60)
     budget.spend(ADDRESS, 60)  # paid for already
@@ -568,21 +569,21 @@ def test_budget_gives_the_whole_limit_and_then_says_until_when() -> None:
 
 def test_budget_keeps_to_what_the_venue_granted_and_to_a_share_of_it() -> None:
     account = SealedAccount(1, "alpha", "delta", "v", "binance-usdm", "https://fapi.example", 300, (), None)
-    pools = Pools()
+    counts = LocalCounts()
 
-    GlassBudget(account, pools, share=50).spend(ADDRESS, 150)
+    GlassBudget(account, counts, share=50).spend(ADDRESS, 150)
 
     with pytest.raises(BudgetSpent, match="is used up"):
-        GlassBudget(account, pools, share=50).spend(ADDRESS, 1)
-    GlassBudget(account, pools).spend(ADDRESS, 150)
+        GlassBudget(account, counts, share=50).spend(ADDRESS, 1)
+    GlassBudget(account, counts).spend(ADDRESS, 150)
     with pytest.raises(BudgetSpent, match="is more than the fapi limit"):
-        GlassBudget(account, pools).spend(ADDRESS, 301)
+        GlassBudget(account, counts).spend(ADDRESS, 301)
 
 
 def test_budget_hears_the_venues_own_count_and_its_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     account = SealedAccount(1, "alpha", "delta", "v", "binance-usdm", "https://fapi.example", None, (), None)
-    budget = GlassBudget(account, Pools())
-    monkeypatch.setattr("panicboard.break_glass.budget.HEADER_DOUBT_S", 0)
+    budget = GlassBudget(account, LocalCounts())
+    monkeypatch.setattr("panicboard.local_counts.HEADER_DOUBT_S", 0)
 
     budget.observe(ADDRESS, 95)
 
@@ -590,6 +591,8 @@ def test_budget_hears_the_venues_own_count_and_its_refusals(monkeypatch: pytest.
         budget.spend(ADDRESS, 6)
     budget.block(ADDRESS, 30_000, "HTTP 418 banned")
     budget.block(ADDRESS, 1_000, "HTTP 429")  # never shortens a ban
-    with pytest.raises(BudgetSpent, match=r"the venue refuses fapi calls until .* UTC: HTTP 418") as caught:
+    with pytest.raises(
+        BudgetSpent, match=r"until ..:..:.. UTC the venue refuses fapi calls: HTTP 418"
+    ) as caught:
         budget.spend(ADDRESS, 1)
     assert caught.value.retry_after_ms > 25_000

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panicboard.pools import PACE_S, Rule, Standing, turn_in_s
+from panicboard.local_counts import PACE_S, Rule, turn_in_s
+from panicboard.pools import Standing
 
 #: A minute of Binance USD-M as full listings may use it: see `budgets`.
 WINDOW_S = 62

@@ -15,10 +15,10 @@ from typing import Any
 
 from django.utils import timezone
 
-from panicboard.break_glass.budget import Pools
 from panicboard.break_glass.journal import Journal
 from panicboard.break_glass.sealed_file import Contents, SealedAccount
 from panicboard.break_glass.sweep import GlassSweep, Say
+from panicboard.local_counts import LocalCounts
 from panicboard.models import Panic, Sweep
 from panicboard.venues import calls
 
@@ -106,9 +106,9 @@ class Press:
         self._over = threading.Event()
         self._running = len(self.accounts)
         self._lock = threading.Lock()
-        pools = Pools()
+        counts = LocalCounts()
         self.sweeps = [
-            GlassSweep(account, self.panic, journal=self.journal, pools=pools, say=say, stop=self._stop)
+            GlassSweep(account, self.panic, journal=self.journal, counts=counts, say=say, stop=self._stop)
             for account in self.accounts
         ]
         self._threads = [

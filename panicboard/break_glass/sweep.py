@@ -19,9 +19,10 @@ from typing import Any
 
 from django.utils import timezone
 
-from panicboard.break_glass.budget import GlassBudget, Pools, clock_in
+from panicboard.break_glass.budget import GlassBudget, clock_in
 from panicboard.break_glass.journal import ORDER_FIELDS, Journal
 from panicboard.break_glass.sealed_file import SealedAccount
+from panicboard.local_counts import LocalCounts
 from panicboard.models import Panic, Sweep, SweptOrder
 from panicboard.swept_orders import Outcome, SweptOrders
 from panicboard.venue_work import CLOCK_SLACK, STILL_COMING, VenueWork, raise_what_stops, seen_lately
@@ -89,7 +90,7 @@ class GlassSweep(VenueWork):
         panic: Panic,
         *,
         journal: Journal,
-        pools: Pools,
+        counts: LocalCounts,
         say: Say,
         stop: threading.Event,
     ) -> None:
@@ -98,8 +99,8 @@ class GlassSweep(VenueWork):
         super().__init__(sweep, JournaledOrders(sweep, account.name, journal), calls)
         self.account = account
         self._journal = journal
-        self._pools = pools
-        self._budget = GlassBudget(account, pools)
+        self._counts = counts
+        self._budget = GlassBudget(account, counts)
         self._say = say
         self._stop = stop
         #: Whether every family was listed in full since the press.
@@ -308,7 +309,7 @@ class GlassSweep(VenueWork):
 
         For the record only: tried once, and its failure is told in the sweep's last word.
         """
-        adapter = self._open_adapter(GlassBudget(self.account, self._pools, share=TRACE_SHARE))
+        adapter = self._open_adapter(GlassBudget(self.account, self._counts, share=TRACE_SHARE))
         since = self.panic.pressed_at - TRACE_BACK
         books = {
             self.history_of(book.family, book.symbol)
