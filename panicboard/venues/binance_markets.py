@@ -1,4 +1,4 @@
-"""What Binance's public market calls say of a symbol: the filters of its orders, and its present price.
+"""Placing at Binance: what its public market calls say of a symbol, and how an order is told and taken.
 
 https://developers.binance.com/docs/derivatives/usds-margined-futures/common-definition#filters
 """
@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from panicboard.venues.base import Order
+from panicboard.venues.base import FarOrder, Order
 from panicboard.venues.binance_replies import fields, required, rows
 from panicboard.venues.errors import NotDone, OutcomeUnknown
-from panicboard.venues.far_orders import Rules
+from panicboard.venues.far_orders import Rules, plain
 from panicboard.venues.values import amount
 
 
@@ -50,6 +50,19 @@ def price_of(reply: Any, symbol: str, key: str) -> Decimal:
     if found <= 0:
         raise OutcomeUnknown(f"the venue tells no price of {symbol}")
     return found
+
+
+def algo_params(order: FarOrder, client_order_id: str) -> dict[str, object]:
+    """The parameters of a call that places a conditional order, where there is an algo book."""
+    return {
+        "algoType": "CONDITIONAL",
+        "symbol": order.symbol,
+        "side": "BUY",
+        "type": order.order_type,
+        "quantity": plain(order.quantity),
+        "triggerPrice": plain(order.trigger_price),
+        "clientAlgoId": client_order_id,
+    }
 
 
 def as_placed(order: Order, client_order_id: str) -> Order:

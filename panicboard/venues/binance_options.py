@@ -355,7 +355,7 @@ class BinanceOptions(VenueAdapter):
             "side": "BUY",
             "type": order.order_type,
             "quantity": plain(order.quantity),
-            "price": None if order.price is None else plain(order.price),
+            "price": plain(order.price),
             "timeInForce": "GTC",
             "postOnly": True,
             "newOrderRespType": "RESULT",  # the shorter one tells no status

@@ -37,7 +37,7 @@ from panicboard.venues.base import (
     VenueAdapter,
 )
 from panicboard.venues.binance import BinanceHttp
-from panicboard.venues.binance_markets import as_placed, price_of, symbol_rules
+from panicboard.venues.binance_markets import algo_params, as_placed, price_of, symbol_rules
 from panicboard.venues.binance_orders import algo_order, ordinary_order
 from panicboard.venues.binance_portfolio_orders import (
     cancelled_margin_orders,
@@ -547,7 +547,7 @@ class BinancePortfolio(VenueAdapter):
             "type": order.order_type,
             "timeInForce": "GTC" if order.family == MARGIN.slug else "GTX",
             "quantity": plain(order.quantity),
-            "price": None if order.price is None else plain(order.price),
+            "price": plain(order.price),
             "newClientOrderId": client_order_id,
             "newOrderRespType": "RESULT",
         }
@@ -562,17 +562,8 @@ class BinancePortfolio(VenueAdapter):
         um/conditional serves.
         https://developers.binance.com/docs/derivatives/portfolio-margin/trade/New-UM-Algo-Order
         """
-        params = {
-            "algoType": "CONDITIONAL",
-            "symbol": order.symbol,
-            "side": "BUY",
-            "type": order.order_type,
-            "quantity": plain(order.quantity),
-            "triggerPrice": None if order.trigger_price is None else plain(order.trigger_price),
-            "clientAlgoId": client_order_id,
-        }
         self.http.budget.spend(ORDERS, 1)
-        reply = self.http.signed("POST", "/papi/v1/um/algo/order", 1, params)
+        reply = self.http.signed("POST", "/papi/v1/um/algo/order", 1, algo_params(order, client_order_id))
         return algo_order(UM_CONDITIONAL.slug, reply)
 
     def place_strategy(self, book: str, order: FarOrder, client_order_id: str) -> Order:
@@ -587,7 +578,7 @@ class BinancePortfolio(VenueAdapter):
             "side": "BUY",
             "strategyType": order.order_type,
             "quantity": plain(order.quantity),
-            "stopPrice": None if order.trigger_price is None else plain(order.trigger_price),
+            "stopPrice": plain(order.trigger_price),
             "newClientStrategyId": client_order_id,
         }
         self.http.budget.spend(ORDERS, 1)

@@ -31,7 +31,7 @@ from panicboard.venues.base import (
     VenueAdapter,
 )
 from panicboard.venues.binance import BinanceHttp
-from panicboard.venues.binance_markets import as_placed, price_of, symbol_rules
+from panicboard.venues.binance_markets import algo_params, as_placed, price_of, symbol_rules
 from panicboard.venues.binance_orders import algo_order, ordinary_order
 from panicboard.venues.binance_replies import (
     HISTORY_PAGE,
@@ -327,7 +327,7 @@ class BinanceUsdm(VenueAdapter):
             "type": order.order_type,
             "timeInForce": "GTX",
             "quantity": plain(order.quantity),
-            "price": None if order.price is None else plain(order.price),
+            "price": plain(order.price),
             "newClientOrderId": client_order_id,
             "newOrderRespType": "RESULT",
         }
@@ -341,17 +341,9 @@ class BinanceUsdm(VenueAdapter):
         ordinary call refuses such orders since 2025-12-09 (-4120).
         https://developers.binance.com/docs/derivatives/usds-margined-futures/trade/rest-api/New-Algo-Order
         """
-        params = {
-            "algoType": "CONDITIONAL",
-            "symbol": order.symbol,
-            "side": "BUY",
-            "type": order.order_type,
-            "quantity": plain(order.quantity),
-            "triggerPrice": None if order.trigger_price is None else plain(order.trigger_price),
-            "clientAlgoId": client_order_id,
-        }
         self.http.budget.spend(ORDERS, 1)
-        return algo_order(CONDITIONAL.slug, self.http.signed("POST", "/fapi/v1/algoOrder", 0, params))
+        reply = self.http.signed("POST", "/fapi/v1/algoOrder", 0, algo_params(order, client_order_id))
+        return algo_order(CONDITIONAL.slug, reply)
 
     def history_weight(self, family: str) -> int | None:
         """Weight 5 for every seven days begun and every thousand orders in them."""

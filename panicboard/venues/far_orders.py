@@ -48,9 +48,9 @@ def far_stop(family: str, symbol: str, price: Decimal, rules: Rules) -> FarOrder
     return FarOrder(family, symbol, "STOP_MARKET", quantity, trigger_price=trigger)
 
 
-def plain(value: Decimal) -> str:
-    """An amount as venues take it: no exponent, no zeros behind."""
-    return format(value.normalize(), "f")
+def plain(value: Decimal | None) -> str | None:
+    """An amount as venues take it: no exponent, no zeros behind; None where the order has none."""
+    return None if value is None else format(value.normalize(), "f")
 
 
 def _quantity(price: Decimal, rules: Rules) -> Decimal:
