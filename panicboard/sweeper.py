@@ -10,7 +10,7 @@ next worker finds it.
 import logging
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,12 +22,11 @@ from panicboard.leases import LostLease
 from panicboard.models import Panic, Reading, Sweep, SweptOrder
 from panicboard.rush import Leaving
 from panicboard.swept_orders import Outcome, SweptOrders
-from panicboard.venue_work import CLOCK_SLACK, STILL_COMING, VenueWork, raise_what_stops, seen_lately
+from panicboard.venue_work import CLOCK_SLACK, STILL_COMING, Sent, VenueWork, raise_what_stops, seen_lately
 from panicboard.venues.base import (
     BookSymbol,
     Limit,
     MassCancel,
-    MassCancelReply,
 )
 from panicboard.venues.errors import BudgetSpent, RateLimited, UnknownSymbol, VenueError
 from panicboard.venues.http import clock_of
@@ -61,7 +60,7 @@ class Sweeper(VenueWork):
         self.answered_at: datetime | None = None
         #: The first cancels, made ready and paid for; None while they are not.
         self.ready: list[MassCancel] | None = None
-        self.flying: list[tuple[MassCancel, Future[MassCancelReply]]] = []
+        self.flying: list[Sent] = []
         self.reading: Reading = getattr(self.account, "reading", None) or readings.ensure(self.account)
         self.known = self._scope_of(readings.known_symbols(self.reading))
 
@@ -241,24 +240,15 @@ class Sweeper(VenueWork):
             self._first_sight()
             if not (flying and all(isinstance(future.exception(), BudgetSpent) for _, future in flying)):
                 self._save(first_request_at=sent_at, last_word=f"{len(flying)} mass cancels sent")
-        # What was acknowledged and not seen since will be gone: asking for it again would only cost weight.
-        stubborn = [row for row in self.orders.unresolved() if chosen or row.outcome != Outcome.ACKED]
-        errors = [error for call, future in flying if (error := self.acknowledge(call, future))]
-        if chosen or self.sweep.round > 2:
-            # Single cancels can have a limit of their own: what it holds back must not keep us from reading.
-            errors += [e for e in self.cancel_one_by_one(stubborn) if not isinstance(e, BudgetSpent)]
-        self.orders.flush()
+        errors = self.take_answers(flying, chosen=chosen)
         if not errors:
             # Whatever holds the reading back now: there is no need to cancel once more before it.
             self._save(to_read=True, acked_at=self.sweep.acked_at or answered_at or timezone.now())
-        self.refusals = errors
         self.budget.work = Work.READ_BACK
         raise_what_stops(errors)
         time.sleep(self.adapter.cancel_settle_ms / 1000)
 
-    def _send_mass_cancels(
-        self, targets: set[BookSymbol]
-    ) -> list[tuple[MassCancel, Future[MassCancelReply]]]:
+    def _send_mass_cancels(self, targets: set[BookSymbol]) -> list[Sent]:
         calls = self._mass_cancels(targets)
         budgets.prepay([self.cost_of(calls)])
         return self.send(calls)

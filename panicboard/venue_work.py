@@ -42,6 +42,8 @@ from panicboard.venues.errors import (
 
 T = TypeVar("T")
 A = TypeVar("A")
+#: A mass cancel on its way, and the answer to come.
+Sent = tuple[MassCancel, Future[MassCancelReply]]
 
 #: Pauses after a call that surely was not executed.
 REPEAT_AFTER_S = (0.2, 0.4, 0.8)
@@ -80,9 +82,7 @@ class VenueWork:
 
     # ---- cancelling ----
 
-    def send(
-        self, calls: Sequence[MassCancel], leaves: Callable[[], object] | None = None
-    ) -> list[tuple[MassCancel, Future[MassCancelReply]]]:
+    def send(self, calls: Sequence[MassCancel], leaves: Callable[[], object] | None = None) -> list[Sent]:
         """Send these mass cancels side by side; `leaves` is told of each that is about to."""
 
         def mass_cancel(call: MassCancel) -> MassCancelReply:
@@ -93,7 +93,23 @@ class VenueWork:
 
         return list(zip(calls, self.side_by_side(mass_cancel, calls), strict=True))
 
-    def acknowledge(self, call: MassCancel, future: Future[MassCancelReply]) -> VenueError | None:
+    def take_answers(self, flying: Sequence[Sent], *, chosen: bool = False) -> list[VenueError]:
+        """Keep what the venue said to each mass cancel, and cancel by itself what these did not take.
+
+        That is what is still open after two rounds of them; `chosen`: the orders that a person chose, from
+        the first round on. Returns why some were not taken.
+        """
+        # What was acknowledged and not seen since will be gone: asking for it again would only cost weight.
+        stubborn = [row for row in self.orders.unresolved() if chosen or row.outcome != Outcome.ACKED]
+        errors = [error for call, future in flying if (error := self._acknowledge(call, future))]
+        if chosen or self.sweep.round > 2:
+            # Single cancels can have a limit of their own: what it holds back must not keep us from reading.
+            errors += [e for e in self._cancel_one_by_one(stubborn) if not isinstance(e, BudgetSpent)]
+        self.orders.flush()
+        self.refusals = errors
+        return errors
+
+    def _acknowledge(self, call: MassCancel, future: Future[MassCancelReply]) -> VenueError | None:
         """Keep what the venue said to a mass cancel. Returns why it failed, None when it was taken."""
         covered = [
             row
@@ -111,7 +127,7 @@ class VenueWork:
             self.orders.see_id(call.family, venue_order_id, Outcome.ACKED)
         return None
 
-    def cancel_one_by_one(self, rows: Iterable[SweptOrder]) -> list[VenueError]:
+    def _cancel_one_by_one(self, rows: Iterable[SweptOrder]) -> list[VenueError]:
         """Cancel these by their ids, as many a call as the venue takes. Returns why some were not."""
         groups: dict[tuple[str, str], list[SweptOrder]] = defaultdict(list)
         for row in rows:

@@ -238,16 +238,9 @@ class GlassSweep(VenueWork):
         said = f"{len(calls)} mass cancels sent" if calls else "no symbol known; listing everything"
         if self.sweep.round == 1:
             self._save(first_request_at=self.sweep.first_request_at or sent_at, last_word=said)
-        # What was acknowledged and not seen since will be gone: asking for it again would only cost weight.
-        stubborn = [row for row in self.orders.unresolved() if row.outcome != Outcome.ACKED]
-        errors = [error for call, future in flying if (error := self.acknowledge(call, future))]
-        if self.sweep.round > 2:
-            # Single cancels can have a limit of their own: what it holds back must not keep us from reading.
-            errors += [e for e in self.cancel_one_by_one(stubborn) if not isinstance(e, BudgetSpent)]
-        self.orders.flush()
+        errors = self.take_answers(flying)
         if not errors:
             self._save(to_read=True, acked_at=self.sweep.acked_at or timezone.now())
-        self.refusals = errors
         raise_what_stops(errors)
         self._stop.wait(self.adapter.cancel_settle_ms / 1000)
 
