@@ -1,8 +1,8 @@
 """The venues panicboard knows. A new one takes its file, a line in `VENUES`, and its tests."""
 
-from collections.abc import Sequence
+from typing import Unpack
 
-from panicboard.venues.base import DIRECT, Budget, Credentials, Route, VenueAdapter
+from panicboard.venues.base import Credentials, Opened, VenueAdapter
 from panicboard.venues.binance_options import BinanceOptions
 from panicboard.venues.binance_portfolio import BinancePortfolio
 from panicboard.venues.binance_usdm import BinanceUsdm
@@ -18,13 +18,7 @@ VENUES: dict[str, type[VenueAdapter]] = {
 
 
 def open_adapter(
-    slug: str,
-    base_url: str,
-    credentials: Credentials,
-    *,
-    budget: Budget,
-    account: str,
-    routes: Sequence[Route] = (DIRECT,),
+    slug: str, base_url: str, credentials: Credentials, **opened: Unpack[Opened]
 ) -> VenueAdapter:
     """Open one account at one venue, by these ways out; no call is made yet.
 
@@ -38,4 +32,4 @@ def open_adapter(
         raise CredentialsRejected("the account has no key, or no secret")
     if credentials.key_type not in adapter.key_types:
         raise CredentialsRejected(f"{adapter.label} takes no {credentials.key_type} keys")
-    return adapter(base_url, credentials, budget=budget, account=account, routes=routes)
+    return adapter(base_url, credentials, **opened)

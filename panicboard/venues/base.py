@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import ClassVar, Protocol
+from typing import ClassVar, NotRequired, Protocol, TypedDict, Unpack
 
 
 class OrderState(StrEnum):
@@ -224,6 +224,14 @@ class Route:
 DIRECT = Route("direct")
 
 
+class Opened(TypedDict):
+    """How an account is opened: what pays for its calls, the name that log lines carry, and its ways out."""
+
+    budget: Budget
+    account: str
+    routes: NotRequired[Sequence[Route]]
+
+
 class VenueAdapter(ABC):
     """One account at one venue. Each method below is one venue call, unless it says otherwise.
 
@@ -253,16 +261,8 @@ class VenueAdapter(ABC):
     canary_families: ClassVar[tuple[str, ...]]
 
     @abstractmethod
-    def __init__(
-        self,
-        base_url: str,
-        credentials: Credentials,
-        *,
-        budget: Budget,
-        account: str,
-        routes: Sequence[Route] = (DIRECT,),
-    ) -> None:
-        """Hold what the calls need; none is made. `account` is the name that log lines carry.
+    def __init__(self, base_url: str, credentials: Credentials, **opened: Unpack[Opened]) -> None:
+        """Hold what the calls need; none is made.
 
         Raises CredentialsRejected when the secret is not a key of the stated type.
         """

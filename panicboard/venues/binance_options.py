@@ -10,14 +10,12 @@ https://developers.binance.com/docs/derivatives/options-trading/general-info
 from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 from panicboard.venues.asked import of_symbol, same_order
 from panicboard.venues.base import (
-    DIRECT,
     Access,
     BookSymbol,
-    Budget,
     CancelResult,
     Credentials,
     Family,
@@ -27,9 +25,9 @@ from panicboard.venues.base import (
     Listing,
     MassCancel,
     MassCancelReply,
+    Opened,
     Order,
     OrderRef,
-    Route,
     VenueAdapter,
     VenueCountdown,
 )
@@ -103,22 +101,12 @@ class BinanceOptions(VenueAdapter):
     #: What `underlyings` has learnt of symbols whose name does not tell; the same for every account.
     _underlyings: ClassVar[dict[str, str]] = {}
 
-    def __init__(
-        self,
-        base_url: str,
-        credentials: Credentials,
-        *,
-        budget: Budget,
-        account: str,
-        routes: Sequence[Route] = (DIRECT,),
-    ) -> None:
+    def __init__(self, base_url: str, credentials: Credentials, **opened: Unpack[Opened]) -> None:
         self.http = BinanceHttp(
             base_url,
             credentials,
             limit=self.limits[0],
-            budget=budget,
-            account=account,
-            routes=routes,
+            **opened,
             time_path="/eapi/v1/time",
             # Here -1008 carries the texts of the weight limit; on futures it is overload protection.
             rate_limit_codes=frozenset({"-1003", "-1008"}),

@@ -15,14 +15,12 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import ClassVar, TypeVar
+from typing import ClassVar, TypeVar, Unpack
 
 from panicboard.venues.asked import of_symbol, same_order
 from panicboard.venues.base import (
-    DIRECT,
     Access,
     BookSymbol,
-    Budget,
     CancelResult,
     Credentials,
     Family,
@@ -31,9 +29,9 @@ from panicboard.venues.base import (
     Listing,
     MassCancel,
     MassCancelReply,
+    Opened,
     Order,
     OrderRef,
-    Route,
     VenueAdapter,
 )
 from panicboard.venues.binance import BinanceHttp
@@ -153,22 +151,12 @@ class BinancePortfolio(VenueAdapter):
     key_types = ("hmac", "rsa", "ed25519")
     canary_families = tuple(family.slug for family in families)
 
-    def __init__(
-        self,
-        base_url: str,
-        credentials: Credentials,
-        *,
-        budget: Budget,
-        account: str,
-        routes: Sequence[Route] = (DIRECT,),
-    ) -> None:
+    def __init__(self, base_url: str, credentials: Credentials, **opened: Unpack[Opened]) -> None:
         self.http = BinanceHttp(
             base_url,
             credentials,
             limit=self.limits[0],
-            budget=budget,
-            account=account,
-            routes=routes,
+            **opened,
             time_path=None,
             ping_path="/papi/v1/ping",
         )

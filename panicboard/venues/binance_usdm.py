@@ -9,14 +9,12 @@ https://developers.binance.com/docs/derivatives/usds-margined-futures/general-in
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, Unpack
 
 from panicboard.venues.asked import of_symbol, same_order
 from panicboard.venues.base import (
-    DIRECT,
     Access,
     BookSymbol,
-    Budget,
     CancelResult,
     Credentials,
     Family,
@@ -25,9 +23,9 @@ from panicboard.venues.base import (
     Listing,
     MassCancel,
     MassCancelReply,
+    Opened,
     Order,
     OrderRef,
-    Route,
     VenueAdapter,
 )
 from panicboard.venues.binance import BinanceHttp
@@ -92,22 +90,12 @@ class BinanceUsdm(VenueAdapter):
     has_countdown = True
     canary_families = (CONDITIONAL.slug, ORDINARY.slug)
 
-    def __init__(
-        self,
-        base_url: str,
-        credentials: Credentials,
-        *,
-        budget: Budget,
-        account: str,
-        routes: Sequence[Route] = (DIRECT,),
-    ) -> None:
+    def __init__(self, base_url: str, credentials: Credentials, **opened: Unpack[Opened]) -> None:
         self.http = BinanceHttp(
             base_url,
             credentials,
             limit=self.limits[0],
-            budget=budget,
-            account=account,
-            routes=routes,
+            **opened,
             time_path="/fapi/v1/time",
         )
 

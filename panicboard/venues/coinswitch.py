@@ -10,14 +10,12 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 from panicboard.venues.asked import collect, of_symbol, same_order
 from panicboard.venues.base import (
-    DIRECT,
     Access,
     BookSymbol,
-    Budget,
     CancelResult,
     Credentials,
     Family,
@@ -26,10 +24,10 @@ from panicboard.venues.base import (
     Listing,
     MassCancel,
     MassCancelReply,
+    Opened,
     Order,
     OrderRef,
     OrderState,
-    Route,
     VenueAdapter,
 )
 from panicboard.venues.coinswitch_http import CoinSwitchHttp
@@ -126,16 +124,8 @@ class CoinSwitch(VenueAdapter):
     cancel_settle_ms = 1000  # not published; a listing is dear here, and before that it is mostly in vain
     horizon_days: ClassVar[int] = HORIZON_DAYS  #: what an empty listing proves something about
 
-    def __init__(
-        self,
-        base_url: str,
-        credentials: Credentials,
-        *,
-        budget: Budget,
-        account: str,
-        routes: Sequence[Route] = (DIRECT,),
-    ) -> None:
-        self.http = CoinSwitchHttp(base_url, credentials, budget=budget, account=account, routes=routes)
+    def __init__(self, base_url: str, credentials: Credentials, **opened: Unpack[Opened]) -> None:
+        self.http = CoinSwitchHttp(base_url, credentials, **opened)
 
     @classmethod
     def listing_limit(cls) -> Limit:
