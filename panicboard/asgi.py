@@ -8,6 +8,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "panicboard.settings")
 
 application = get_asgi_application()
 
-from panicboard import call_log  # noqa: E402 (needs the app registry)
+from panicboard import call_log, database  # noqa: E402 (need the app registry)
 
+database.share_connections()
 call_log.keep()  # this process calls venues while the queue does not answer

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.utils import timezone
 
-from panicboard import credentials, pools
+from panicboard import credentials, database, pools
 from panicboard.local_counts import PACE_S, Refusal, Rule
 from panicboard.models import Account
 from panicboard.venues import open_adapter, routes
@@ -99,6 +99,7 @@ class AccountBudget:
 
         What was paid in advance is kept, too, while the venue refuses the pool: a call would prolong a ban.
         """
+        database.let_go()  # the call that follows may have to wait for its venue
         pool = self.pool(limit)
         if refused := pools.told_refusal(pool):
             raise _refused(limit, refused)

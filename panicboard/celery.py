@@ -61,13 +61,9 @@ def _keep_django_logging(**kwargs: object) -> None:
 @worker_init.connect
 def _settle_in(sender: WorkController, **kwargs: object) -> None:
     """Keep database connections between tasks (a panic must not wait for new ones), and show we live."""
-    from django.db import connections
+    from panicboard import call_log, database, leases, rush, sweeps  # need the app registry, ready by now
 
-    from panicboard import call_log, leases, rush, sweeps  # need the app registry, ready by now
-
-    for alias in connections:
-        connections.settings[alias]["CONN_MAX_AGE"] = 600
-        connections.settings[alias]["CONN_HEALTH_CHECKS"] = True
+    database.keep_connections()
     sweeps.take_along(4 * sender.concurrency)
     rush.works_on(5 * sender.concurrency)
     task_received.connect(rush.leave_alone)

@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 
+from panicboard import database
 from panicboard.models import Sweep
 
 LOOK_EVERY_S = 0.02
@@ -123,6 +124,7 @@ def stand_aside(panic_id: int) -> None:
         if looks:
             _look(panic_id)
         else:
+            database.let_go()
             calm.wait()
     finally:
         with _lock:

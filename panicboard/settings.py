@@ -115,8 +115,14 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     }
     DATABASES["default"]["TEST"] = {"NAME": VAR_DIR / "test.sqlite3"}
 elif DATABASES["default"]["ENGINE"].endswith("postgresql"):
-    # A press must soon learn that its database is away: an address that is silent costs minutes by default.
-    DATABASES["default"].setdefault("OPTIONS", {}).setdefault("connect_timeout", 5)
+    # A press must soon learn that its database is away, or locked: by default an address that is silent costs
+    # minutes, a connection that is cut off a quarter of an hour, and a lock has no end.
+    DATABASES["default"]["OPTIONS"] = {
+        "connect_timeout": 5,
+        "tcp_user_timeout": 5000,
+        "options": "-c lock_timeout=20s",
+        **DATABASES["default"].get("OPTIONS", {}),
+    }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 
@@ -224,6 +230,8 @@ LOGGING = {
     "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s %(message)s"}},
     "handlers": {"stderr": {"()": "panicboard.logs.to_stderr", "formatter": "line"}},
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
-    # Two lines a task would cost more than they tell: every venue call has its own.
-    "loggers": {name: {"level": "WARNING"} for name in ("celery.worker.strategy", "celery.app.trace")},
+    # Two lines a task, and a query, would cost more than they tell: every venue call has its own.
+    "loggers": {
+        name: {"level": "WARNING"} for name in ("celery.worker.strategy", "celery.app.trace", "psycopg.pool")
+    },
 }

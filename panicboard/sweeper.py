@@ -16,7 +16,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from panicboard import budgets, credentials, readings, swept_orders, turns
+from panicboard import budgets, credentials, database, readings, swept_orders, turns
 from panicboard.budgets import AccountBudget, Cost, Work
 from panicboard.leases import LostLease
 from panicboard.models import Panic, Reading, Sweep, SweptOrder
@@ -119,6 +119,7 @@ class Sweeper(VenueWork):
             self._save(due_at=timezone.now() + timedelta(seconds=wait_s), **changes)
             if wait_s > SHORT_WAIT_S:
                 return
+            database.let_go()
             time.sleep(wait_s)
 
     def _cancel_again_s(self) -> float:

@@ -70,15 +70,18 @@ def take_along(threads: int) -> None:
 
 def _begin_together(pool: ThreadPoolExecutor, taken: Sequence[Sweep]) -> None:
     """Prepare these sweeps a few at a time, and give each to a thread of its own."""
-    for begin in range(0, len(taken), TOGETHER):
-        few = taken[begin : begin + TOGETHER]
-        sweepers = [_prepared(sweep) for sweep in few]
-        try:
-            budgets.prepay([one.cost_of(one.ready) for one in sweepers if one is not None and one.ready])
-        except Exception:  # whatever it is: the sweeps must begin, and each call pays for itself then
-            logger.exception("weight could not be paid together")
-        for sweep, sweeper in zip(few, sweepers, strict=True):
-            pool.submit(_work_along, sweep, sweeper)
+    try:
+        for begin in range(0, len(taken), TOGETHER):
+            few = taken[begin : begin + TOGETHER]
+            sweepers = [_prepared(sweep) for sweep in few]
+            try:
+                budgets.prepay([one.cost_of(one.ready) for one in sweepers if one is not None and one.ready])
+            except Exception:  # whatever it is: the sweeps must begin, and each call pays for itself then
+                logger.exception("weight could not be paid together")
+            for sweep, sweeper in zip(few, sweepers, strict=True):
+                pool.submit(_work_along, sweep, sweeper)
+    finally:
+        close_old_connections()
 
 
 def _prepared(sweep: Sweep) -> Sweeper | None:

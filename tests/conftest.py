@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 VAR = Path(tempfile.mkdtemp(prefix="panicboard-test-"))
 for name in ("REDIS_URL", "BROKER_URL", "DATABASE_URL", "PANICBOARD_URL", "SECRET_KEY", "CREDENTIALS_KEYS"):
     os.environ.pop(name, None)
+if "TEST_DATABASE_URL" in os.environ:  # see tests/database.py
+    os.environ["DATABASE_URL"] = os.environ["TEST_DATABASE_URL"]
 (VAR / "static").mkdir()
 os.environ["PANICBOARD_VAR"] = str(VAR)
 os.environ["DJANGO_SETTINGS_MODULE"] = "panicboard.settings"
@@ -35,6 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     PBKDF2PasswordHasher.iterations = 1
     if VAR.resolve() != settings.VAR_DIR:
         pytest.exit(f"the settings were read too early: tests would use {settings.VAR_DIR}", returncode=4)
+    os.environ.pop("DATABASE_URL", None)  # processes are told by whoever starts them
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -100,15 +104,10 @@ def broker(valkey: Path) -> Path:
 @pytest.fixture
 def read_only(transactional_db: None) -> Iterator[Callable[[], None]]:
     """Call it, and the database of this thread takes nothing any more, until the test ends."""
-    from django.db import connection
+    from tests import database
 
-    def change_nothing_more() -> None:
-        with connection.cursor() as cursor:
-            cursor.execute("PRAGMA query_only = ON")
-
-    yield change_nothing_more
-    with connection.cursor() as cursor:
-        cursor.execute("PRAGMA query_only = OFF")
+    with ExitStack() as until_the_end:
+        yield lambda: until_the_end.enter_context(database.read_only())
 
 
 @pytest.fixture
@@ -117,11 +116,10 @@ def bare_product(transactional_db: None, broker: Path) -> "Iterator[Product]":
 
     Nothing runs at first: `bare_product.start(processes.keeper())`, and see `tests/product.py`.
     """
-    from django.conf import settings
-
+    from tests import database
     from tests.product import Product
 
-    with Product({"DATABASE_URL": f"sqlite:///{settings.DATABASES['default']['NAME']}"}) as product:
+    with Product({"DATABASE_URL": database.url()}) as product:
         yield product
 
 

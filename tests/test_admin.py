@@ -29,6 +29,7 @@ from panicboard.models import (
 )
 from panicboard.venues.base import Credentials
 from panicboard.venues.coinswitch import CoinSwitch
+from tests import database
 from tests.factories import make_desk, make_venue
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]
@@ -337,7 +338,7 @@ def test_press_that_the_database_does_not_take_is_said(client: Client, read_only
     reply = press(client, one)
 
     (words,) = said(reply)
-    assert words.startswith("NOT SENT - the database does not take this press (OperationalError)")
+    assert words.startswith(f"NOT SENT - the database does not take this press ({database.refusal()})")
     assert not Panic.objects.exists()
 
 

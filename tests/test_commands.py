@@ -7,13 +7,13 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.conf import settings
 from django.core.management import CommandError, call_command
 
 from panicboard import panics, processes, readings
 from panicboard.management.scopes import shell_user
 from panicboard.models import Account, AuditEntry, Panic, Sweep
 from panicboard.panics import Scope
+from tests import database
 from tests.broker_process import Breakable
 from tests.factories import make_account, seed
 from tests.simulator_process import SimulatorProcess
@@ -43,8 +43,7 @@ def refused(*words: str) -> tuple[int, str]:
 
 def shell(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run a command as a person would, on this test's database."""
-    database = f"sqlite:///{settings.DATABASES['default']['NAME']}"
-    env = {**processes.environment(DATABASE_URL=database, LOG_LEVEL="ERROR"), **environment}
+    env = {**processes.environment(DATABASE_URL=database.url(), LOG_LEVEL="ERROR"), **environment}
     return subprocess.run([*processes.MANAGE, *words], env=env, capture_output=True, text=True, timeout=60)
 
 
@@ -244,7 +243,7 @@ def test_press_that_the_database_does_not_take_ends_with_3_and_says_so(
 
     assert status == 3
     assert words == (
-        "the database does not answer (OperationalError): NOTHING WAS SENT. "
+        f"the database does not answer ({database.refusal()}): NOTHING WAS SENT. "
         "Break the glass: manage.py panic --break-glass FILE --all"
     )
     assert not Panic.objects.exists()

@@ -10,6 +10,7 @@ from django.contrib.auth.models import User
 from panicboard import dispatch, panics
 from panicboard.models import Account, AuditEntry, Panic, Sweep
 from panicboard.panics import NothingToSweep, NotWritten, Scope
+from tests import database
 from tests.factories import make_desk, make_venue
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]
@@ -144,8 +145,8 @@ def test_press_that_cannot_be_written_down_is_not_sent_and_says_so(
         press(everything())
 
     assert str(caught.value).startswith(
-        "NOT SENT - the database does not take this press (OperationalError), and what is not written down "
-        "is not sent: nothing was cancelled by it. Press again; a second press joins the first."
+        f"NOT SENT - the database does not take this press ({database.refusal()}), and what is not written "
+        "down is not sent: nothing was cancelled by it. Press again; a second press joins the first."
     )
     assert not Panic.objects.exists()
     with redis.Redis(unix_socket_path=str(broker)) as client:

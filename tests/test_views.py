@@ -29,6 +29,7 @@ from panicboard.templatetags import show
 from panicboard.venues import VENUES
 from panicboard.venues.base import Order, OrderState
 from panicboard.views import csrf_failure, server_error
+from tests import database
 from tests.pages import (
     after,
     latch,
@@ -335,7 +336,7 @@ def test_press_that_the_database_does_not_take_is_refused_loudly(
     reply = browser.post("/panics/", {"scope": "all", "held_ms": "1004"}, headers=headers)
 
     assert reply.status_code == 422  # the status whose words a page shows
-    assert "NOT SENT - the database does not take this press (OperationalError)" in text(reply)
+    assert f"NOT SENT - the database does not take this press ({database.refusal()})" in text(reply)
     assert "manage.py panic --break-glass FILE" in text(reply)
     assert not Panic.objects.exists()
 

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from django.db import IntegrityError, InterfaceError, OperationalError, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from panicboard import call_log
 from panicboard.break_glass import journal, journal_reader
 from panicboard.break_glass.journal_reader import BeingWritten, DamagedJournal, Story
+from panicboard.database import AWAY
 from panicboard.models import Account, AuditEntry, Desk, Panic, Sweep, SweptOrder
 from panicboard.swept_orders import DESCRIBED, as_order
 
@@ -44,7 +45,7 @@ class Imported:
 def import_waiting() -> int:
     """Import what waits in the directory of journals, for the keeper. Returns how many panics that made.
 
-    Raises OperationalError or InterfaceError when the database goes away again, and nothing else: a
+    Raises what `database.AWAY` names when the database goes away again, and nothing else: a
     journal that cannot be read is named, once, and moved aside.
     """
     made = 0
@@ -53,7 +54,7 @@ def import_waiting() -> int:
             made += import_file(path, by="keeper").new
         except BeingWritten:
             continue
-        except (OperationalError, InterfaceError):
+        except AWAY:
             raise
         except Exception as exc:  # whatever it is: the keeper has other work to do
             if not isinstance(exc, DamagedJournal | OSError):

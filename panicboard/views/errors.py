@@ -2,13 +2,13 @@
 
 import sys
 
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import reverse
 
+from panicboard.database import AWAY
 from panicboard.forms import PressForm
 from panicboard.views.replies import go, two_steps_url
 
@@ -28,6 +28,6 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """
     pressed = request.method == "POST" and request.path == reverse("panics")
     context = {"csrf_token": get_token(request), "pressed": pressed}
-    if isinstance(sys.exception(), OperationalError | InterfaceError):
+    if isinstance(sys.exception(), AWAY):
         return HttpResponse(render_to_string("503.html", context), status=503, headers={"Retry-After": "5"})
     return HttpResponse(render_to_string("500.html", context), status=500)

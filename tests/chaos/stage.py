@@ -6,7 +6,6 @@ Every one is in the product's guarded group: none outlives this process, however
 import json
 import signal
 import socket
-import sqlite3
 import sys
 import time
 from pathlib import Path
@@ -16,6 +15,7 @@ from django.conf import settings
 
 from panicboard import embedded_redis, processes
 from panicboard.processes import Process
+from tests import database
 from tests.product import Product, Running
 from tests.simulator_process import SimulatorProcess
 from tests.waiting import until
@@ -114,10 +114,5 @@ class Stage:
 
 def hold_database(for_s: float) -> None:
     """Keep everybody else from writing for so long, as another program's transaction would."""
-    other = sqlite3.connect(settings.DATABASES["default"]["NAME"], timeout=30, isolation_level=None)
-    try:
-        other.execute("BEGIN IMMEDIATE")
+    with database.held():
         time.sleep(for_s)
-        other.execute("ROLLBACK")
-    finally:
-        other.close()

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 
 import pytest
 import requests
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from pytest_django.plugin import DjangoDbBlocker
@@ -21,6 +20,7 @@ from pytest_django.plugin import DjangoDbBlocker
 from panicboard import panics, processes
 from panicboard.models import Account, Panic, Sweep
 from panicboard.panics import Scope
+from tests import database
 from tests.broker_process import Breakable
 from tests.factories import make_account, make_desk, seed
 from tests.faults.judge import Journal, objections, record
@@ -182,8 +182,7 @@ def floor(
     simulator_server.reset()
     simulator_server.control("POST", "switches", {"coinswitch_cancel_delay_ms": 0})
     forget_venue(simulator_server.url)
-    database = {"DATABASE_URL": f"sqlite:///{settings.DATABASES['default']['NAME']}"}
     with django_db_blocker.unblock():
-        with Product(database) as product, Journal().kept() as journal:
+        with Product({"DATABASE_URL": database.url()}) as product, Journal().kept() as journal:
             yield Floor(simulator_server, product, journal, breakable)
         call_command("flush", interactive=False, verbosity=0)

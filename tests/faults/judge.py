@@ -18,6 +18,7 @@ from typing import Any
 from django.db import connection
 
 from panicboard.models import Sweep
+from tests import database
 from tests.faults.bad_days import SPOILS
 from tests.simulator_process import SimulatorProcess
 from tests.sweep_stage import Stage, is_cancel, is_full_listing
@@ -38,16 +39,15 @@ class Journal:
     def kept(self) -> Iterator["Journal"]:
         with connection.cursor() as cursor:
             cursor.execute("CREATE TABLE every_clear (sweep_id INTEGER NOT NULL, clear_at TEXT NOT NULL)")
-            cursor.execute(
-                "CREATE TRIGGER keep_every_clear AFTER UPDATE OF state ON panicboard_sweep "
-                "WHEN NEW.state = 'clear' AND OLD.state <> 'clear' "
-                "BEGIN INSERT INTO every_clear VALUES (NEW.id, NEW.clear_at); END"
-            )
         try:
-            yield self
+            with database.after_update(
+                "panicboard_sweep",
+                when="NEW.state = 'clear' AND OLD.state <> 'clear'",
+                do="INSERT INTO every_clear VALUES (NEW.id, NEW.clear_at)",
+            ):
+                yield self
         finally:
             with connection.cursor() as cursor:
-                cursor.execute("DROP TRIGGER keep_every_clear")
                 cursor.execute("DROP TABLE every_clear")
 
     def clears(self, sweep: Sweep) -> list[datetime]:

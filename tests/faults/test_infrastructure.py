@@ -4,18 +4,18 @@ What was pressed before goes on, what is pressed meanwhile is kept, and all ends
 """
 
 import resource
-import sqlite3
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 
 import pytest
 from django.conf import settings
 
 from panicboard import dispatch
 from panicboard.models import Account, Panic, Sweep
+from tests import database
 from tests.faults.floor import Floor, Verdicts
 from tests.faults.matrix import cells
 from tests.sweep_stage import is_cancel
@@ -129,8 +129,7 @@ def locked(floor: Floor) -> Verdicts:
     until(lambda: all_held(floor, before), "every account in mid-sweep")
     asked = {one: len(floor.simulator.log(one.name)) for one in meanwhile}
 
-    with closing(sqlite3.connect(settings.DATABASES["default"]["NAME"], isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")
+    with database.held():
         began = time.monotonic()
         shell = floor.press_from_a_shell("while-locked")
         while time.monotonic() - began < LOCKED_S:
@@ -139,7 +138,6 @@ def locked(floor: Floor) -> Verdicts:
             assert shell.is_running  # it waits, and does not claim anything
         assert not Panic.objects.filter(desk__slug="while-locked").exists()
         assert {one: len(floor.simulator.log(one.name)) for one in meanwhile} == asked
-        other.execute("ROLLBACK")
 
     assert shell.wait(60) == 0, shell.lines
     pressed = floor.panic_of("while-locked")
@@ -227,6 +225,8 @@ def no_room(floor: Floor) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def disk_full(floor: Floor) -> Verdicts:
+    if not database.is_sqlite():
+        pytest.skip("the files of PostgreSQL are its server's")
     board = floor.board()
     before, meanwhile = floor.desk("before-full"), floor.desk("while-full")
     hold_in_mid_sweep(floor, before, 1)

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from panicboard import call_log, dispatch, keeper
+from panicboard import call_log, database, dispatch, keeper
 
 
 class Command(BaseCommand):
@@ -16,6 +16,7 @@ class Command(BaseCommand):
         stop = threading.Event()
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, lambda *_: stop.set())
+        database.share_connections()
         with call_log.kept():
             keeper.run(stop)
             dispatch.stop_direct()

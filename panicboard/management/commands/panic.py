@@ -6,11 +6,12 @@ import time
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import Error, InterfaceError, OperationalError
+from django.db import Error
 from django.utils import timezone
 
 from panicboard import call_log, dispatch, panics
 from panicboard.break_glass import shell
+from panicboard.database import AWAY
 from panicboard.management import scopes
 from panicboard.models import Panic, Sweep, SweptOrder
 
@@ -121,7 +122,7 @@ def _database_is_gone(exc: Exception, panic: Panic | None, options: dict[str, An
     for name in ("desk", "account"):
         words += [f"--{name} {shlex.quote(options[name])}"] if options[name] else []
     words += ["--all"] if options["all"] else []
-    gone = isinstance(exc, OperationalError | InterfaceError)  # or something answers that is no use
+    gone = isinstance(exc, AWAY)  # or something answers that is no use
     trouble = f"the database {'does not answer' if gone else 'is unusable'} ({type(exc).__name__})"
     pressed = f"panic {panic.pk} was pressed, and waits for it" if panic else "NOTHING WAS SENT"
     return f"{trouble}: {pressed}. Break the glass: {' '.join(words)}"

@@ -1,0 +1,42 @@
+"""Connections to a database server: few, shared by a process's threads, not held while a venue is awaited.
+
+A panic of two hundred accounts has more threads than a PostgreSQL grants connections (a hundred by default),
+and one that has none left refuses the next press. SQLite's connections are files: as many as threads.
+"""
+
+from typing import Final
+
+from django.db import InterfaceError, InternalError, OperationalError, connection
+
+#: What is raised while the database is away, or is a stand-by that takes nothing.
+AWAY: Final = (OperationalError, InterfaceError, InternalError)
+#: Connections of one process at most: those of `manage.py up` together stay below a hundred.
+MOST = 12
+#: How long a thread waits for one: when all are so long in use, the database is as good as away.
+WAIT_S = 5.0
+
+
+def share_connections() -> None:
+    """Have the threads of this process share a few connections to a server, and keep these between uses.
+
+    For processes that stay; a command that ends soon connects when it needs to. Nothing for SQLite.
+    """
+    if connection.vendor != "sqlite":
+        # The pool by itself would try a server that is away ever less often: who is refused asks again.
+        pool = {"min_size": 1, "max_size": MOST, "timeout": WAIT_S, "reconnect_timeout": WAIT_S / 2}
+        connection.settings_dict["OPTIONS"]["pool"] = pool
+        connection.settings_dict["CONN_HEALTH_CHECKS"] = True
+
+
+def keep_connections() -> None:
+    """The same for a process whose threads stay, too: those of SQLite keep their own connections."""
+    share_connections()
+    if connection.vendor == "sqlite":
+        connection.settings_dict["CONN_MAX_AGE"] = 600
+        connection.settings_dict["CONN_HEALTH_CHECKS"] = True
+
+
+def let_go() -> None:
+    """Give up this thread's connection to a server while it waits; its next query takes one again."""
+    if connection.vendor != "sqlite" and not connection.in_atomic_block:
+        connection.close()
