@@ -104,8 +104,10 @@ class Sweeper(VenueWork):
                 if wait_s > cancel_s and self._keep_coming(STILL_COMING):
                     # What comes while the limit holds a full listing back is cancelled all the same.
                     wait_s = cancel_s
+                    # No reading of before then proves anything any more.
                     changes |= {
                         "known_empty_at": None,
+                        "full_empty_at": None,
                         "to_read": False,
                         "last_word": f"{exc}; orders keep coming",
                     }

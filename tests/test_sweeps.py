@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from panicboard.models import Account, Panic, Reading, Sweep
+from panicboard.budgets import AccountBudget, Work
+from panicboard.models import Account, Panic, Reading, Sweep, SweptOrder
+from panicboard.venues.binance_usdm import BinanceUsdm
 from tests.factories import BOOKS, VENUES
 from tests.sweep_stage import Outcome, Stage, State, is_cancel
 from tests.venue_calls import CALLS, CONDITIONAL, family_of, is_full_listing
@@ -503,6 +505,35 @@ def test_sweep_of_a_venue_that_cannot_be_reached_says_so(stage: Stage) -> None:
         State.FAILED,
         "GET /fapi/v1/time: no connection to the venue (ConnectionError)",
     )
+
+
+def test_listing_of_before_the_last_cancel_proves_nothing_after_it(stage: Stage) -> None:
+    account = stage.account("binance-usdm")
+    order = stage.seed(account)[0]
+    stage.read(account)
+    sweep, now = stage.press(account), timezone.now()
+    stamps = ("first_request_at", "known_empty_at", "full_empty_at", "read_back_at")
+    Sweep.objects.filter(pk=sweep.pk).update(round=1, **dict.fromkeys(stamps, now))
+    SweptOrder.objects.create(
+        sweep=sweep,
+        family="ordinary",
+        symbol=order["symbol"],
+        venue_order_id=order["order_id"],
+        outcome=Outcome.ACKED,
+        placed_after=True,
+        seen_at=now,
+        outcome_at=now,
+    )
+    limit, budget = BinanceUsdm.listing_limit(), AccountBudget(account, Work.PANIC)
+    budget.spend(limit, budget.cap(limit) - (budget.used(limit) or 0))
+
+    held_back = stage.work(sweep)
+    stage.minute_passes()
+    stage.seed(account, symbol="SOLUSDT")
+
+    assert held_back.last_word.endswith("; orders keep coming")
+    assert (held_back.known_empty_at, held_back.full_empty_at) == (None, None)
+    stage.assert_proven(stage.work_until_over(sweep))
 
 
 def test_sweep_that_is_clear_stays_as_it_is(stage: Stage) -> None:

@@ -131,7 +131,7 @@ class GlassSweep(VenueWork):
                 wait_s, changes = exc.retry_after_ms / 1000, {"last_word": f"{exc}; goes on then"}
                 if wait_s > KEEP_COMING_S and self._orders_keep_coming():
                     wait_s = KEEP_COMING_S
-                    changes = {"known_empty_at": None, "to_read": False}
+                    changes = {"known_empty_at": None, "full_empty_at": None, "to_read": False}
                     changes["last_word"] = f"{exc}; orders keep coming"
             except RateLimited as exc:
                 wait_s = exc.retry_after_ms / 1000
