@@ -596,3 +596,20 @@ def test_budget_hears_the_venues_own_count_and_its_refusals(monkeypatch: pytest.
     ) as caught:
         budget.spend(ADDRESS, 1)
     assert caught.value.retry_after_ms > 25_000
+
+
+def test_budget_keeps_what_was_paid_in_advance_while_the_venue_refuses() -> None:
+    account = SealedAccount(1, "alpha", "delta", "v", "binance-usdm", "https://fapi.example", None, (), None)
+    counts = LocalCounts()
+    budget = GlassBudget(account, counts)
+    budget.prepay(ADDRESS, 60)
+
+    GlassBudget(account, counts).block(ADDRESS, 30_000, "HTTP 418 banned")
+    with pytest.raises(BudgetSpent, match="the venue refuses fapi calls: HTTP 418") as caught:
+        budget.spend(ADDRESS, 60)
+    counts._refusals.clear()
+    budget.spend(ADDRESS, 60)
+
+    assert caught.value.refused
+    with pytest.raises(BudgetSpent, match="is used up"):
+        budget.spend(ADDRESS, 41)
