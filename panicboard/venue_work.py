@@ -6,9 +6,10 @@ are answered, lists are read and outcomes are found is the same, and stands here
 """
 
 import contextlib
+import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -39,6 +40,9 @@ from panicboard.venues.errors import (
     VenueError,
     VenueRejected,
 )
+from panicboard.venues.http import clock_of
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -79,6 +83,29 @@ class VenueWork:
     def pause(self, seconds: float) -> None:
         """Wait before a call is repeated."""
         time.sleep(seconds)
+
+    def heed_clock(self, base_url: str) -> None:
+        """Have what the venue says of times compared with its own clock, where that is not ours."""
+        offset = timedelta(milliseconds=clock_of(base_url).offset_ms)
+        if abs(offset) >= CLOCK_SLACK / 2:  # less is within what some venues' clocks can tell
+            self.orders.venue_ahead = offset
+
+    # ---- what is known ----
+
+    def targets(self) -> set[BookSymbol]:
+        """Every book symbol to cancel on and read back by name."""
+        raise NotImplementedError
+
+    def left_targets(self) -> set[BookSymbol]:
+        """Those where something is left; every one while nothing is known to be."""
+        return self.unresolved_books() or self.targets()
+
+    def unresolved_books(self) -> set[BookSymbol]:
+        return {BookSymbol(row.family, row.symbol) for row in self.orders.unresolved() if row.symbol}
+
+    def concerns(self, order: Order) -> bool:
+        """Whether an order of this account belongs to this sweep."""
+        return True
 
     # ---- cancelling ----
 
@@ -274,6 +301,43 @@ class VenueWork:
     def not_asked(self, row: SweptOrder, exc: VenueError) -> list[VenueError]:
         """What to make of an order that a limit did not let us ask for: what the round then ends with."""
         return [exc]
+
+    # ---- orders that nobody saw ----
+
+    def histories(self) -> set[tuple[str, str]]:
+        """The families and symbols whose history can tell of orders that no list showed."""
+        return {
+            self.history_of(book.family, book.symbol)
+            for target in self.targets()
+            for book in {target, *self.adapter.book_symbols(target.symbol)}
+            if self.adapter.history_weight(book.family) is not None
+        }
+
+    def trace(
+        self, histories: Collection[tuple[str, str]], since: datetime, adapter: VenueAdapter
+    ) -> set[str]:
+        """Look for orders that were placed since then, and had ended before any list showed them.
+
+        For the record only: asked once, by this adapter. Returns the symbols whose history could not be read.
+        """
+        ahead = self.orders.venue_ahead
+        asked = [
+            (symbol, self.calls.submit(adapter.history, family, symbol, since + ahead))
+            for family, symbol in histories
+        ]
+        missed: set[str] = set()
+        for symbol, future in asked:
+            try:
+                for order in future.result():
+                    ended_at = order.updated_at or timezone.now() + ahead
+                    is_new = not (order.state.is_open or self.orders.has(order))
+                    if is_new and ended_at >= self.panic.pressed_at + ahead and self.concerns(order):
+                        self.orders.settle(order, self.adapter)
+            except VenueError as exc:
+                logger.info("%s: %s not traced: %s", self, symbol, exc)
+                missed.add(symbol or "any symbol")
+        self.orders.flush()
+        return missed
 
     # ---- what is said ----
 

@@ -1,5 +1,6 @@
 """What a sweep does with an account as it finds it: every family, every scope."""
 
+import time
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from panicboard.budgets import AccountBudget, Work
 from panicboard.models import Account, Panic, Reading, Sweep, SweptOrder
 from panicboard.venues.binance_usdm import BinanceUsdm
 from tests.factories import BOOKS, VENUES
-from tests.sweep_stage import Outcome, Stage, State, is_cancel
+from tests.sweep_stage import Events, Outcome, Stage, State, forget_venue, is_cancel
 from tests.venue_calls import CALLS, CONDITIONAL, family_of, is_full_listing
 
 pytest_plugins = ["tests.simulator_process", "tests.sweep_stage"]
@@ -534,6 +535,24 @@ def test_listing_of_before_the_last_cancel_proves_nothing_after_it(stage: Stage)
     assert held_back.last_word.endswith("; orders keep coming")
     assert (held_back.known_empty_at, held_back.full_empty_at) == (None, None)
     stage.assert_proven(stage.work_until_over(sweep))
+
+
+def test_order_that_no_list_showed_is_traced_by_the_venues_clock(stage: Stage, events: Events) -> None:
+    account = stage.account("binance-usdm")
+    stage.seed(account)
+    stage.read(account)
+    stage.simulator.fault("clock_skew_ms", venue="binance-usdm", ms=-5000)
+    forget_venue(stage.simulator.url)  # whose clock is read anew, before the first cancel
+
+    def place() -> None:  # gone before any listing
+        stage.seed(account, created_ms=time.time_ns() // 1_000_000 - 5000)
+
+    events.before(CALLS["binance-usdm"].cancel, place)
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    assert sweep.orders.count() == 2
+    stage.assert_proven(sweep)
 
 
 def test_sweep_that_is_clear_stays_as_it_is(stage: Stage) -> None:

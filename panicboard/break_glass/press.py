@@ -142,7 +142,8 @@ class Press:
         self._stop.set()
         _join(self._threads)
         if trace:
-            _join(_started(threading.Thread(target=sweep.trace) for sweep in self.sweeps if sweep.is_clear))
+            clear = [sweep for sweep in self.sweeps if sweep.is_clear]
+            _join(_started(threading.Thread(target=sweep.complete_record) for sweep in clear))
         for sweep in self.sweeps:
             sweep.close()
         calls.tell(None)

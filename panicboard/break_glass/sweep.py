@@ -12,7 +12,7 @@ Rows live in memory and go to the journal. Nothing here touches the database.
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -25,18 +25,16 @@ from panicboard.break_glass.sealed_file import SealedAccount
 from panicboard.local_counts import LocalCounts
 from panicboard.models import Panic, Sweep, SweptOrder
 from panicboard.swept_orders import Outcome, SweptOrders
-from panicboard.venue_work import CLOCK_SLACK, STILL_COMING, VenueWork, raise_what_stops, seen_lately
+from panicboard.venue_work import STILL_COMING, VenueWork, raise_what_stops, seen_lately
 from panicboard.venues import open_adapter
 from panicboard.venues.base import (
     BookSymbol,
     Credentials,
     Listing,
     MassCancel,
-    Order,
     VenueAdapter,
 )
 from panicboard.venues.errors import BudgetSpent, CredentialsRejected, RateLimited, UnknownSymbol, VenueError
-from panicboard.venues.http import clock_of
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +106,9 @@ class GlassSweep(VenueWork):
         #: Rows whose outcome the limit did not let us ask for.
         self._unasked: list[SweptOrder] = []
 
+    def __str__(self) -> str:
+        return self.account.name
+
     @property
     def is_clear(self) -> bool:
         return self.sweep.state == State.CLEAR
@@ -152,9 +153,7 @@ class GlassSweep(VenueWork):
 
     def _round(self) -> bool:
         """Cancel where anything is known, read back, find the outcomes, read everything. True: clear."""
-        offset = timedelta(milliseconds=clock_of(self.account.base_url).offset_ms)
-        if abs(offset) >= CLOCK_SLACK / 2:
-            self.orders.venue_ahead = offset
+        self.heed_clock(self.account.base_url)
         if self.sweep.known_empty_at is None:
             if not self.sweep.to_read:
                 first = self.sweep.round == 0
@@ -192,7 +191,7 @@ class GlassSweep(VenueWork):
 
     def _first_reading_is_empty(self) -> bool:
         """Read back the known symbols, or everything where that is no dearer; once everything in any case."""
-        targets = self._targets()
+        targets = self.targets()
         cheaper = targets and self._weight(targets) < self._weight(None)
         if not cheaper:
             return not self._still_open(None)
@@ -230,7 +229,7 @@ class GlassSweep(VenueWork):
         Whatever is still open after two mass cancels is also cancelled by itself. Raises what stops the
         whole account.
         """
-        calls = self._mass_cancels(self._targets() if self.sweep.round == 1 else self._left_targets())
+        calls = self._mass_cancels(self.targets() if self.sweep.round == 1 else self.left_targets())
         with contextlib.suppress(BudgetSpent):  # then each call pays for itself, as far as the limit goes
             self._budget.prepay(self.adapter.cancel_limit(), sum(call.weight for call in calls))
         sent_at = timezone.now()
@@ -297,30 +296,13 @@ class GlassSweep(VenueWork):
         if self._stop.wait(seconds):
             raise Stopped
 
-    def trace(self) -> None:
+    def complete_record(self) -> None:
         """After it was clear: find the orders that its first cancels took before any list showed them.
 
-        For the record only: tried once, and its failure is told in the sweep's last word.
+        Tried once, and its failure is told in the sweep's last word.
         """
         adapter = self._open_adapter(GlassBudget(self.account, self._counts, share=TRACE_SHARE))
-        since = self.panic.pressed_at - TRACE_BACK
-        books = {
-            self.history_of(book.family, book.symbol)
-            for target in self._targets()
-            for book in {target, *adapter.book_symbols(target.symbol)}
-            if adapter.history_weight(book.family) is not None
-        }
-        asked = [
-            (symbol, self.calls.submit(adapter.history, family, symbol, since)) for family, symbol in books
-        ]
-        missed: set[str] = set()
-        for symbol, future in asked:
-            try:
-                self._keep_traced(future.result())
-            except VenueError as exc:
-                logger.info("%s: %s not traced: %s", self.account.name, symbol, exc)
-                missed.add(symbol or "any symbol")
-        self.orders.flush()
+        missed = self.trace(self.histories(), self.panic.pressed_at - TRACE_BACK, adapter)
         with contextlib.suppress(VenueError):
             self.resolve(self.orders.unresolved())
         if self.orders.count(Outcome.STILL_OPEN):
@@ -330,23 +312,10 @@ class GlassSweep(VenueWork):
             lacking = f"; orders of {', '.join(sorted(missed))} may lack from this record"
             self._save(last_word=self.sweep.last_word + lacking)
 
-    def _keep_traced(self, history: Iterable[Order]) -> None:
-        pressed_at = self.panic.pressed_at + self.orders.venue_ahead
-        for order in history:
-            ended_at = order.updated_at or timezone.now()
-            if ended_at >= pressed_at and not (order.state.is_open or self.orders.has(order)):
-                self.orders.settle(order, self.adapter)
-
     # ---- what is known, and what is written down ----
 
-    def _targets(self) -> set[BookSymbol]:
-        """Every book symbol to cancel on and read back by name."""
-        found = {BookSymbol(row.family, row.symbol) for row in self.orders.unresolved() if row.symbol}
-        return {*self.account.symbols, *found}
-
-    def _left_targets(self) -> set[BookSymbol]:
-        left = {BookSymbol(row.family, row.symbol) for row in self.orders.unresolved() if row.symbol}
-        return left or self._targets()
+    def targets(self) -> set[BookSymbol]:
+        return {*self.account.symbols, *self.unresolved_books()}
 
     def _save(self, **changes: Any) -> None:
         """Keep what changed of the sweep, in the journal and for whoever looks on."""
