@@ -30,7 +30,7 @@ from panicboard.models import Panic
 from panicboard.venues import http, routes
 from panicboard.venues.base import BookSymbol, Limit, Route
 from panicboard.venues.coinswitch import CLOSED, STATUS, CoinSwitch
-from panicboard.venues.errors import BudgetSpent
+from panicboard.venues.errors import BudgetSpent, NotDone
 from tests.factories import BOOKS, VENUES
 from tests.glass import (
     NOTHING_ELSE,
@@ -432,28 +432,73 @@ def test_press_ends_by_itself_when_only_unusable_accounts_are_left(simulator: Si
     assert (over, press.not_clear) == (True, ["broken"])
 
 
+def clear_but_unasked(account: SealedAccount, journal: Path) -> Press:
+    """A press that is clear, and knows of two orders no more than that no list shows them."""
+    press = begun(exported(account), journal)
+    counts = press.sweeps[0]._counts
+    for limit in (CLOSED, STATUS):
+        GlassBudget(account, counts).prepay(limit, limit.amount)
+    press.start()
+    assert press.wait(20)
+    assert press.is_clear
+    counts._pools.clear()
+    return press
+
+
 def test_outcome_that_the_limit_withholds_is_unknown_and_keeps_no_account_from_clear(
     simulator: SimulatorProcess, tmp_path: Path
 ) -> None:
     account = glass_account(simulator, "coinswitch")
     seed(simulator, account, 2)
     journal = tmp_path / "journal.jsonl"
-    press = begun(exported(account), journal)
-    other = GlassBudget(account, press.sweeps[0]._counts)
-    for limit in (CLOSED, STATUS):
-        other.prepay(limit, limit.amount)
 
-    press.start()
-    press.wait(20)
+    press = clear_but_unasked(account, journal)
     press.finish(trace=False)
 
-    assert press.is_clear
     sweep_line = last_of_sweep(journal, "alpha")
     assert sweep_line["last_word"].endswith("; 2 outcomes not asked for: the limit is used up")
     rows = {line["number"]: line for line in told(journal, "order")}.values()
     assert {(row["outcome"], row["vanished"], row["note"]) for row in rows} == {
         ("unknown", False, sweep.NOT_ASKED)
     }
+
+
+@pytest.mark.parametrize("status", ["RAISED", "CANCELLATION_RAISED"])
+def test_order_that_the_venue_calls_open_afterwards_takes_the_clear_away(
+    simulator: SimulatorProcess, tmp_path: Path, status: str
+) -> None:
+    account = glass_account(simulator, "coinswitch")
+    order_id = seed(simulator, account, 2)[0]
+    press = clear_but_unasked(account, tmp_path / "journal.jsonl")
+
+    simulator.fault("unknown_status", order_id=order_id, status=status)
+    press.finish()
+
+    assert not press.is_clear
+    told_last = last_of_sweep(tmp_path / "journal.jsonl", "alpha")
+    assert (told_last["state"], told_last["clear_at"]) == ("not_clear", None)
+    assert told_last["last_word"] == "an order is open again since it was clear"
+
+
+def test_line_that_breaks_after_the_clear_is_told_in_the_last_word(
+    simulator: SimulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = glass_account(simulator, "coinswitch")
+    seed(simulator, account, 2)
+    press = clear_but_unasked(account, tmp_path / "journal.jsonl")
+    broken: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", broken.append)
+
+    def no_line(*args: object, **options: object) -> http.Reply:
+        raise NotDone("no connection to the venue")
+
+    monkeypatch.setattr(http, "call", no_line)
+    press.finish()
+
+    assert (press.is_clear, broken) == (True, [])
+    assert last_of_sweep(tmp_path / "journal.jsonl", "alpha")["last_word"].endswith(
+        "; orders of any symbol may lack from this record"
+    )
 
 
 # ---- scopes and arguments ----

@@ -303,9 +303,10 @@ class GlassSweep(VenueWork):
         """
         adapter = self._open_adapter(GlassBudget(self.account, self._counts, share=TRACE_SHARE))
         missed = self.trace(self.histories(), self.panic.pressed_at - TRACE_BACK, adapter)
-        with contextlib.suppress(VenueError):
+        with contextlib.suppress(VenueError, Stopped):
             self.resolve(self.orders.unresolved())
-        if self.orders.count(Outcome.STILL_OPEN):
+        # What it tells of as open, it may have taken a cancel for: that is open still.
+        if self.orders.count(Outcome.STILL_OPEN, Outcome.ACKED):
             word = "an order is open again since it was clear"
             self._save(state=State.NOT_CLEAR, clear_at=None, last_word=word)
         elif missed:
