@@ -318,7 +318,8 @@ class VenueWork:
     ) -> set[str]:
         """Look for orders that were placed since then, and had ended before any list showed them.
 
-        For the record only: asked once, by this adapter. Returns the symbols whose history could not be read.
+        One that stands open there is still to be resolved: it came after the lists were read. Asked once, by
+        this adapter, and for the record only: returns the symbols whose history could not be read.
         """
         ahead = self.orders.venue_ahead
         asked = [
@@ -329,9 +330,12 @@ class VenueWork:
         for symbol, future in asked:
             try:
                 for order in future.result():
+                    if self.orders.has(order) or not self.concerns(order):
+                        continue
                     ended_at = order.updated_at or timezone.now() + ahead
-                    is_new = not (order.state.is_open or self.orders.has(order))
-                    if is_new and ended_at >= self.panic.pressed_at + ahead and self.concerns(order):
+                    if order.state.is_open:
+                        self.orders.see(order, Outcome.SENT)
+                    elif ended_at >= self.panic.pressed_at + ahead:
                         self.orders.settle(order, self.adapter)
             except VenueError as exc:
                 logger.info("%s: %s not traced: %s", self, symbol, exc)

@@ -480,6 +480,22 @@ def test_order_that_the_venue_calls_open_afterwards_takes_the_clear_away(
     assert told_last["last_word"] == "an order is open again since it was clear"
 
 
+def test_order_that_the_history_shows_open_takes_the_clear_away(
+    simulator: SimulatorProcess, tmp_path: Path
+) -> None:
+    account = glass_account(simulator)
+    press = begun(exported(account), tmp_path / "journal.jsonl")
+    press.start()
+    assert press.wait(20)
+    assert press.is_clear
+    order_id = seed(simulator, account)[0]
+
+    press.finish()
+
+    assert last_of_sweep(tmp_path / "journal.jsonl", "alpha")["state"] == "not_clear"
+    assert outcomes(tmp_path / "journal.jsonl", "alpha") == {("ordinary", "BTCUSDT", order_id): "still_open"}
+
+
 def test_line_that_breaks_after_the_clear_is_told_in_the_last_word(
     simulator: SimulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

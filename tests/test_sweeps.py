@@ -555,6 +555,18 @@ def test_order_that_no_list_showed_is_traced_by_the_venues_clock(stage: Stage, e
     stage.assert_proven(sweep)
 
 
+def test_order_that_the_history_shows_open_is_no_clear(stage: Stage, events: Events) -> None:
+    account = stage.account("binance-usdm")
+    stage.seed(account)
+    stage.read(account)
+    events.after(CALLS["binance-usdm"].listing, lambda: stage.seed(account), nth=2)  # after both readings
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    assert sweep.orders.count() == 2
+    stage.assert_proven(sweep)
+
+
 def test_sweep_that_is_clear_stays_as_it_is(stage: Stage) -> None:
     account = stage.account("binance-usdm")
     sweep = stage.work_until_over(stage.press(account))
