@@ -378,15 +378,23 @@ class VenueWork:
         """Make the same call for each of these, all at once; the last one on this thread, which has to wait
         anyway. A panic of many accounts with one call each then needs no second thread for any of them.
         """
-        futures = [self.calls.submit(self.patiently, call, one) for one in each[:-1]]
-        for one in each[-1:]:
-            last: Future[T] = Future()
+        futures: list[Future[T]] = []
+        for one in each[:-1]:
             try:
-                last.set_result(self.patiently(call, one))
-            except Exception as exc:
-                last.set_exception(exc)
-            futures.append(last)
+                futures.append(self.calls.submit(self.patiently, call, one))
+            except RuntimeError:  # the machine gives no more threads: then one call after another
+                futures.append(self._here(call, one))
+        futures += [self._here(call, one) for one in each[-1:]]
         return futures
+
+    def _here(self, call: Callable[[A], T], one: A) -> Future[T]:
+        """Make this call on the present thread."""
+        made: Future[T] = Future()
+        try:
+            made.set_result(self.patiently(call, one))
+        except Exception as exc:
+            made.set_exception(exc)
+        return made
 
     def patiently(self, call: Callable[..., T], *args: Any) -> T:
         """Make a call, and repeat it while it surely was not executed for a passing reason."""

@@ -418,6 +418,34 @@ def test_failure_of_one_account_stops_no_other(simulator: SimulatorProcess, tmp_
     )
 
 
+def test_machine_that_gives_no_more_threads_delays_accounts_and_forgets_none(
+    simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = glass_account(simulator, name="first"), glass_account(simulator, name="second")
+    for account in (first, second):
+        seed(simulator, account, 2)
+        seed(simulator, account, book="algo")
+    start = threading.Thread.start
+
+    def start_few(thread: threading.Thread) -> None:
+        taken = {other.name.partition("_")[0] for other in threading.enumerate()}
+        if thread.name.startswith("venue-call") or (thread.name == "sweep-second" and "sweep-first" in taken):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_few)
+    alarms: list[str] = []
+    press = begun(exported(first, second), complain=alarms.append)
+    press.start()
+    over = press.wait(20)
+    monkeypatch.undo()
+    press.finish()
+
+    assert (over, press.is_clear) == (True, True), press.report()
+    assert simulator.book() == []
+    assert alarms == ["NO THREADS YET for second: begun as soon as others are over"]
+
+
 def test_press_ends_by_itself_when_only_unusable_accounts_are_left(simulator: SimulatorProcess) -> None:
     broken = glass_account(simulator, "coinswitch", "broken")
     assert broken.credentials is not None

@@ -79,6 +79,10 @@ class JournaledOrders(SweptOrders):
         self._new = []
 
 
+def _call_threads(account: SealedAccount) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix=f"venue-call-{account.pk}")
+
+
 class GlassSweep(VenueWork):
     """The sweep of one account, run on a thread of its own."""
 
@@ -93,8 +97,7 @@ class GlassSweep(VenueWork):
         stop: threading.Event,
     ) -> None:
         sweep = Sweep(panic=panic, state=State.QUEUED)
-        calls = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix=f"venue-call-{account.pk}")
-        super().__init__(sweep, JournaledOrders(sweep, account.name, journal), calls)
+        super().__init__(sweep, JournaledOrders(sweep, account.name, journal), _call_threads(account))
         self.account = account
         self._journal = journal
         self._counts = counts
@@ -148,7 +151,7 @@ class GlassSweep(VenueWork):
             self._stop.wait(wait_s)
 
     def close(self) -> None:
-        """Wait for the calls that are under way: a timeout of a few seconds at most."""
+        """Wait for the calls that are under way, a timeout of a few seconds at most, and need no thread."""
         self.calls.shutdown(wait=True, cancel_futures=True)
 
     def _round(self) -> bool:
@@ -301,6 +304,7 @@ class GlassSweep(VenueWork):
 
         Tried once, and its failure is told in the sweep's last word.
         """
+        self.calls = _call_threads(self.account)
         adapter = self._open_adapter(GlassBudget(self.account, self._counts, share=TRACE_SHARE))
         missed = self.trace(self.histories(), self.panic.pressed_at - TRACE_BACK, adapter)
         with contextlib.suppress(VenueError, Stopped):
