@@ -128,12 +128,14 @@ def test_process_without_database_and_redis_clears_all_four_venues(
     assert "signature" not in everything.lower()
 
 
+@pytest.mark.parametrize("option", ["--break-glass {}", "--break-glass={}", "--break {}"])
 def test_no_broken_environment_and_no_journal_refuse_a_press(
-    simulator: SimulatorProcess, tmp_path: Path
+    simulator: SimulatorProcess, tmp_path: Path, option: str
 ) -> None:
     account = glass_account(simulator)
     seed(simulator, account, 2)
-    file = write_file(tmp_path, exported(account))
+    _, path, *passphrase = write_file(tmp_path, exported(account))
+    file = [*option.format(path).split(), *passphrase]
     (tmp_path / "taken").write_text("no directory")
 
     ran = shell(
@@ -621,6 +623,7 @@ def test_wrong_arguments_end_with_2_and_send_nothing(simulator: SimulatorProcess
         2,
         f"--passphrase-file {file}.gone cannot be read (FileNotFoundError)",
     )
+    assert refused("--break-glass", "", "--all") == (2, "no break-glass file is named")
     assert refused("--break-glass", file, "--account", "alpha", "--symbol", "BTCUSDT") == (
         2,
         "--break-glass sweeps whole accounts: it takes no --symbol",

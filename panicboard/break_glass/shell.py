@@ -70,6 +70,8 @@ def _begin(contents: Contents, options: dict[str, Any], lines: "_Lines") -> Pres
 
 def opened(file: str, passphrase_file: str | None) -> Contents:
     """The contents of a break-glass file. Raises CommandError with exit status 2."""
+    if not file:
+        raise CommandError("no break-glass file is named", returncode=2)
     try:
         return _unsealed(sealed_file.read(Path(file)), passphrase_file)
     except CannotOpen as exc:
