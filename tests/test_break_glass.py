@@ -284,6 +284,25 @@ def test_disk_that_hangs_holds_up_no_press(
     assert last_of_sweep(tmp_path / "journal.jsonl", "alpha")["state"] == "clear"
 
 
+def test_disk_that_hangs_after_the_first_line_is_said_in_the_end(
+    simulator: SimulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = glass_account(simulator)
+    answers = threading.Event()
+    monkeypatch.setattr(journal_module, "LAST_LINES_S", 0.05)
+    alarms: list[str] = []
+    press = begun(exported(account), tmp_path / "journal.jsonl", complain=alarms.append)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: answers.wait(30))
+
+    press.start()
+    over = press.wait(20)
+    press.finish()
+    answers.set()
+
+    assert (over, press.is_clear) == (True, True)
+    assert alarms == [f"THE JOURNAL'S DISK DOES NOT ANSWER ({press.journal.path}): {KEEP_WHAT_IS_PRINTED}"]
+
+
 def test_order_on_a_symbol_the_file_does_not_know_goes_although_a_known_one_stays(
     simulator: SimulatorProcess, tmp_path: Path
 ) -> None:

@@ -93,10 +93,13 @@ def _unsealed(sealed: bytes, passphrase_file: str | None) -> Contents:
 
 def age(contents: Contents) -> str:
     """How old a file is, and since when."""
-    old = timezone.now() - contents.exported_at
+    at, now = f"{contents.exported_at:%Y-%m-%d %H:%M} UTC", timezone.now()
+    old = now - contents.exported_at
+    if old < -timedelta(minutes=1):
+        return f"{at}, which is to come: CHECK THE CLOCK of this machine ({now:%Y-%m-%d %H:%M} UTC)"
     hours = int(old / timedelta(hours=1))
     said = "less than an hour" if hours < 1 else f"{hours} hours" if hours < 48 else f"{old.days} days"
-    return f"{said} ago ({contents.exported_at:%Y-%m-%d %H:%M} UTC)"
+    return f"{said} ago ({at})"
 
 
 def _scope(options: dict[str, Any]) -> GlassScope:

@@ -7,6 +7,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from panicboard.break_glass import export, journal_import, passphrase, shell
 from panicboard.break_glass.journal_reader import BeingWritten, DamagedJournal
+from panicboard.break_glass.sealed_file import Contents
 from panicboard.management import scopes
 
 
@@ -64,9 +65,12 @@ class Command(BaseCommand):
         for account in contents.accounts:
             if account.unusable:
                 self.stderr.write(f"  {account.name} CANNOT BE SWEPT from it: {account.unusable}")
+        self._name_disabled(contents)
+        self.stdout.write("Keep it away from its passphrase, and export anew when accounts or keys change.")
+
+    def _name_disabled(self, contents: Contents) -> None:
         for name, _ in contents.disabled:
             self.stdout.write(f"  {name} is disabled: not in it")
-        self.stdout.write("Keep it away from its passphrase, and export anew when accounts or keys change.")
 
     def _check(self, options: dict[str, Any]) -> None:
         contents = shell.opened(options["file"], options["passphrase_file"])
@@ -74,6 +78,7 @@ class Command(BaseCommand):
         for account in contents.accounts:
             said = account.unusable or f"{len(account.symbols)} known book symbols"
             self.stdout.write(f"  {account.name:<24} {account.desk:<16} {account.venue:<24} {said}")
+        self._name_disabled(contents)
 
     def _import(self, paths: list[Path], record_only: bool) -> None:
         failed = False
