@@ -230,6 +230,34 @@ def test_panic_without_a_database_names_the_break_glass_command(
     )
 
 
+@pytest.mark.parametrize("act", ["export", "import"])
+def test_file_and_journal_wait_for_the_database_with_plain_words(tmp_path: Path, act: str) -> None:
+    (tmp_path / "passphrase").write_text(f"{PASSPHRASE}\n")
+    pressed_at = "2026-11-20T20:54:00+00:00"
+    first = {"event": "pressed", "format": 1, "id": "6f9619ff-8b86-d011-b42d-00cf4fc964ff"}
+    first |= {
+        "pressed_at": pressed_at,
+        "pressed_by": "root",
+        "host": "here",
+        "scope": "all",
+        "scope_name": "",
+    }
+    first |= {"reason": "", "exported_at": pressed_at, "accounts": [], "skipped": []}
+    (tmp_path / "journal.jsonl").write_text(json.dumps(first) + "\n")
+    words = {
+        "export": ("export", str(tmp_path / "glass"), "--passphrase-file", str(tmp_path / "passphrase")),
+        "import": ("import", str(tmp_path / "journal.jsonl")),
+    }
+
+    ran = shell(tmp_path / "var", "break_glass", *words[act], LOG_LEVEL="ERROR")
+
+    assert (ran.returncode, ran.stdout) == (3, "")
+    assert ran.stderr == (
+        "CommandError: the database does not take it (OperationalError): try again when it is back\n"
+    )
+    assert not (tmp_path / "glass").exists()
+
+
 # ---- the order of things ----
 
 

@@ -337,6 +337,18 @@ def test_release_with_a_short_reason_releases_nothing(simulator: SimulatorProces
     assert account.latched_at is not None
 
 
+def test_release_that_the_database_does_not_take_says_so(
+    simulator: SimulatorProcess, read_only: Callable[[], None]
+) -> None:
+    press(make_account(simulator))
+    read_only()
+
+    assert refused("release", "--all", "--reason", "checked at the venue") == (
+        3,
+        "the database does not take it (OperationalError): NOTHING WAS RELEASED",
+    )
+
+
 def test_release_as_a_process(simulator: SimulatorProcess) -> None:
     account = make_account(simulator)
     press(account)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error
 
 from panicboard.break_glass import export, journal_import, passphrase, shell
 from panicboard.break_glass.journal_reader import BeingWritten, DamagedJournal
@@ -38,13 +39,17 @@ class Command(BaseCommand):
         )
 
     def handle(self, **options: Any) -> None:
-        match options["act"]:
-            case "export":
-                self._export(Path(options["file"]), options)
-            case "check":
-                self._check(options)
-            case "import":
-                self._import([Path(file) for file in options["files"]], options["record_only"])
+        try:
+            match options["act"]:
+                case "export":
+                    self._export(Path(options["file"]), options)
+                case "check":
+                    self._check(options)
+                case "import":
+                    self._import([Path(file) for file in options["files"]], options["record_only"])
+        except Error as exc:
+            said = f"the database does not take it ({type(exc).__name__}): try again when it is back"
+            raise CommandError(said, returncode=3) from exc
 
     def _export(self, path: Path, options: dict[str, Any]) -> None:
         try:
@@ -89,7 +94,7 @@ class Command(BaseCommand):
                 )
             except (BeingWritten, DamagedJournal, OSError) as exc:
                 failed = True
-                self.stderr.write(f"{path}: {exc}")
+                self.stderr.write(f"{path}: {exc.strerror if isinstance(exc, OSError) else exc}")
             else:
                 self.stdout.write(f"{path}: panic {imported.panic.pk}: {imported.summary}")
         if failed:
