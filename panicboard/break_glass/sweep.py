@@ -25,7 +25,7 @@ from panicboard.break_glass.sealed_file import SealedAccount
 from panicboard.local_counts import LocalCounts
 from panicboard.models import Panic, Sweep, SweptOrder
 from panicboard.swept_orders import Outcome, SweptOrders
-from panicboard.venue_work import STILL_COMING, VenueWork, raise_what_stops, seen_lately
+from panicboard.venue_work import STILL_COMING, VenueWork, raise_what_stops, seen_lately, without
 from panicboard.venues import open_adapter
 from panicboard.venues.base import (
     BookSymbol,
@@ -282,7 +282,7 @@ class GlassSweep(VenueWork):
         """Find the outcome of every order that left the lists. False when one turns out to be open."""
         self._unasked = []
         self.resolve(self.orders.unresolved())
-        left = [row for row in self.orders.unresolved() if row not in self._unasked]
+        left = without(self.orders.unresolved(), self._unasked)
         if left:
             self._save(known_empty_at=None, full_empty_at=None)
         return not left
