@@ -60,9 +60,7 @@ class LocalCounts:
             counts = self._pools.setdefault(pool, Counter())
             for second in [s for s in counts if not int(now) - rule.window_s < s <= int(now)]:
                 used = counts.pop(second)
-                if (
-                    second > now
-                ):  # the clock was set back: it must not be counted until that second has passed
+                if second > now:  # the clock was set back: it must not count until that second is over
                     counts[int(now)] += used
             wait_s = turn_in_s(counts, int(now), rule, weight)
             if wait_s == 0:

@@ -323,7 +323,7 @@ class VenueWork:
         """
         ahead = self.orders.venue_ahead
         asked = [
-            (symbol, self.calls.submit(adapter.history, family, symbol, since + ahead))
+            (symbol, self._submit(adapter.history, family, symbol, since + ahead))
             for family, symbol in histories
         ]
         missed: set[str] = set()
@@ -378,23 +378,15 @@ class VenueWork:
         """Make the same call for each of these, all at once; the last one on this thread, which has to wait
         anyway. A panic of many accounts with one call each then needs no second thread for any of them.
         """
-        futures: list[Future[T]] = []
-        for one in each[:-1]:
-            try:
-                futures.append(self.calls.submit(self.patiently, call, one))
-            except RuntimeError:  # the machine gives no more threads: then one call after another
-                futures.append(self._here(call, one))
-        futures += [self._here(call, one) for one in each[-1:]]
-        return futures
+        futures = [self._submit(self.patiently, call, one) for one in each[:-1]]
+        return futures + [_made(self.patiently, call, one) for one in each[-1:]]
 
-    def _here(self, call: Callable[[A], T], one: A) -> Future[T]:
-        """Make this call on the present thread."""
-        made: Future[T] = Future()
+    def _submit(self, call: Callable[..., T], *args: Any) -> Future[T]:
+        """Make a call on another thread; on this one where the machine gives no more of them."""
         try:
-            made.set_result(self.patiently(call, one))
-        except Exception as exc:
-            made.set_exception(exc)
-        return made
+            return self.calls.submit(call, *args)
+        except RuntimeError:
+            return _made(call, *args)
 
     def patiently(self, call: Callable[..., T], *args: Any) -> T:
         """Make a call, and repeat it while it surely was not executed for a passing reason."""
@@ -408,6 +400,16 @@ class VenueWork:
                 self.pause(pause_s)
         with attempt(len(REPEAT_AFTER_S) + 1):
             return call(*args)
+
+
+def _made(call: Callable[..., T], *args: Any) -> Future[T]:
+    """What came of a call on the present thread, as if another had made it."""
+    made: Future[T] = Future()
+    try:
+        made.set_result(call(*args))
+    except Exception as exc:
+        made.set_exception(exc)
+    return made
 
 
 def without(rows: Iterable[SweptOrder], left_out: Iterable[SweptOrder]) -> list[SweptOrder]:

@@ -154,7 +154,9 @@ class Press:
         _join(self._threads)
         if trace:
             clear = [sweep for sweep in self.sweeps if sweep.is_clear]
-            _join(_started(threading.Thread(target=sweep.complete_record) for sweep in clear))
+            _join(
+                _started(threading.Thread(target=one.complete_record, name=f"record-{one}") for one in clear)
+            )
         for sweep in self.sweeps:
             sweep.close()
         calls.tell(None)
@@ -218,7 +220,10 @@ def _named(account: SealedAccount) -> dict[str, Any]:
 def _started(threads: Iterable[threading.Thread]) -> list[threading.Thread]:
     started = list(threads)
     for thread in started:
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # the machine gives no more of them: then one after another
+            thread.run()
     return started
 
 
