@@ -285,6 +285,16 @@ def test_journal_is_on_disk_before_the_first_request_leaves(
     assert [(one["name"], one["adapter"]) for one in found[0]["accounts"]] == [("alpha", "binance-usdm")]
 
 
+def test_journal_is_named_by_where_it_is(
+    simulator: SimulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    press = pressed(exported(glass_account(simulator)), Path("kept.jsonl"))
+
+    assert press.report()["journal"] == str(tmp_path / "kept.jsonl")
+
+
 def test_disk_that_hangs_holds_up_no_press(
     simulator: SimulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,7 +79,7 @@ class Journal:
 
         Comes back when it is there, or cannot be; or after FIRST_LINE_S, because nobody may wait longer.
         """
-        paths = [path for path in (wanted, directory() / f"{name}{SUFFIX}") if path]
+        paths = [path.absolute() for path in (wanted, directory() / f"{name}{SUFFIX}") if path]
         line = _line("pressed", {"format": FORMAT, **facts})
         self._writer = threading.Thread(target=self._run, args=(paths, line), name="journal", daemon=True)
         self._writer.start()
