@@ -50,16 +50,18 @@ class LocalCounts:
 
     def spend(self, pool: str, weight: int, rule: Rule) -> int:
         """Take weight. Returns 0 when it was taken, else the ms until it would fit, -1 for never."""
-        now = time.time()
         with self._lock:
-            blocked_s = self._refusals.get(pool, (0.0, ""))[0] - now
+            now = time.time()
+            blocked_s = self._refused_until(pool) - time.monotonic()
             if blocked_s > 0:
                 return int(blocked_s * 1000) + 1
             if weight > rule.cap:
                 return -1
             counts = self._pools.setdefault(pool, Counter())
-            for second in [s for s in counts if s <= int(now) - rule.window_s]:
-                del counts[second]
+            for second in [s for s in counts if not int(now) - rule.window_s < s <= int(now)]:
+                used = counts.pop(second)
+                if second > now:  # the clock was set back: it must not count until that second is over
+                    counts[int(now)] += used
             wait_s = turn_in_s(counts, int(now), rule, weight)
             if wait_s == 0:
                 counts[int(now)] += weight
@@ -93,16 +95,19 @@ class LocalCounts:
     def block(self, pool: str, retry_after_ms: int, why: str) -> None:
         """Hear that the venue refuses a pool for so long; never shortens what it said before."""
         with self._lock:
-            until = time.time() + retry_after_ms / 1000
-            if until > self._refusals.get(pool, (0.0, ""))[0]:
+            until = time.monotonic() + retry_after_ms / 1000
+            if until > self._refused_until(pool):
                 self._refusals[pool] = until, why
 
     def refusal(self, pool: str) -> Refusal | None:
         """How long the venue still refuses this pool, and why."""
         with self._lock:
             until, why = self._refusals.get(pool, (0.0, ""))
-        left_ms = int((until - time.time()) * 1000)
+        left_ms = int((until - time.monotonic()) * 1000)
         return Refusal(left_ms, why) if left_ms > 0 else None
+
+    def _refused_until(self, pool: str) -> float:
+        return self._refusals.get(pool, (0.0, ""))[0]
 
 
 def turn_in_s(

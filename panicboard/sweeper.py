@@ -27,9 +27,9 @@ from panicboard.venues.base import (
     BookSymbol,
     Limit,
     MassCancel,
+    Order,
 )
 from panicboard.venues.errors import BudgetSpent, RateLimited, UnknownSymbol, VenueError
-from panicboard.venues.http import clock_of
 
 logger = logging.getLogger(__name__)
 
@@ -64,10 +64,13 @@ class Sweeper(VenueWork):
         self.reading: Reading = getattr(self.account, "reading", None) or readings.ensure(self.account)
         self.known = self._scope_of(readings.known_symbols(self.reading))
 
+    def __str__(self) -> str:
+        return str(self.sweep)
+
     def prepare_first_cancels(self) -> None:
         """Make a cancel ready for everything known; `cost_of` tells what is to be paid before it is sent."""
         self.adapter = self.budget.open_adapter()
-        self.ready = self._mass_cancels(self._targets())
+        self.ready = self._mass_cancels(self.targets())
 
     def send_first_cancels(self, leaving: Leaving) -> None:
         """Send a cancel for everything known, before anything is written down, and wait for the answers.
@@ -104,8 +107,10 @@ class Sweeper(VenueWork):
                 if wait_s > cancel_s and self._keep_coming(STILL_COMING):
                     # What comes while the limit holds a full listing back is cancelled all the same.
                     wait_s = cancel_s
+                    # No reading of before then proves anything any more.
                     changes |= {
                         "known_empty_at": None,
+                        "full_empty_at": None,
                         "to_read": False,
                         "last_word": f"{exc}; orders keep coming",
                     }
@@ -151,7 +156,7 @@ class Sweeper(VenueWork):
 
     def _lighter_weight(self) -> int:
         """What the others behind the same limit will still need before their full listings, in about."""
-        of_one = sum(listing.weight for listing in self.adapter.listings(self._targets(), quick=True))
+        of_one = sum(listing.weight for listing in self.adapter.listings(self.targets(), quick=True))
         return 2 * of_one * turns.still_cancelling(self.sweep)
 
     def _proof_budget(self) -> AccountBudget:
@@ -162,9 +167,7 @@ class Sweeper(VenueWork):
         """Cancel where anything is known, read back, find the outcomes, read everything. True: clear."""
         self.budget.work = Work.READ_BACK
         self.adapter = self.budget.open_adapter()
-        offset = timedelta(milliseconds=clock_of(self.account.venue.base_url).offset_ms)
-        if abs(offset) >= CLOCK_SLACK / 2:  # less is within what some venues' clocks can tell
-            self.orders.venue_ahead = offset
+        self.heed_clock(self.account.venue.base_url)
         if self.sweep.known_empty_at is None:
             if not self.sweep.to_read:
                 self._save(
@@ -172,7 +175,7 @@ class Sweeper(VenueWork):
                     **({"state": Sweep.State.CANCELLING} if self.sweep.round == 0 else {}),
                 )
                 self._cancel()
-            targets = self._targets()
+            targets = self.targets()
             if self._still_open(targets or None, quick=bool(targets)):
                 self.resolve_gone()
                 return False
@@ -190,7 +193,7 @@ class Sweeper(VenueWork):
             if self.sweep.reopened and self._keep_coming(QUIET_BEFORE_PROOF):
                 self._save(known_empty_at=None)
                 return False
-            if self._still_open(None if self.sweep.whole_account else self._targets()):
+            if self._still_open(None if self.sweep.whole_account else self.targets()):
                 self.resolve_gone()
                 return False
             self._save(full_empty_at=timezone.now(), read_back_at=timezone.now(), failures=0)
@@ -234,9 +237,7 @@ class Sweeper(VenueWork):
         flying, self.flying = self.flying, []
         chosen = self.panic.scope == Panic.Scope.ORDERS
         if not flying and not chosen:
-            flying = self._send_mass_cancels(
-                self._targets() if self.sweep.round <= 1 else self._left_targets()
-            )
+            flying = self._send_mass_cancels(self.targets() if self.sweep.round <= 1 else self.left_targets())
         if self.sweep.first_request_at is None:
             self._first_sight()
             if not (flying and all(isinstance(future.exception(), BudgetSpent) for _, future in flying)):
@@ -272,7 +273,7 @@ class Sweeper(VenueWork):
             sweep__account=self.account, sweep__handed_over_to=self.panic, vanished=False
         ).exclude(outcome__in=SweptOrder.GONE)
         for order in known + [swept_orders.as_order(row) for row in left]:
-            if self._in_scope(order.family, order.symbol, order.venue_order_id):
+            if self.concerns(order):
                 self.orders.see(order, Outcome.SENT)
         self.orders.flush()
 
@@ -298,7 +299,7 @@ class Sweeper(VenueWork):
             return self._still_open(None)  # every known symbol is gone from the venue: look at everything
         if symbols is None and self.sweep.whole_account:
             readings.keep(self.account, found, began_at)
-        open_orders = [o for o in found if self._in_scope(o.family, o.symbol, o.venue_order_id)]
+        open_orders = [order for order in found if self.concerns(order)]
         if self.sweep.to_read:
             self._save(to_read=False)
         self.see_open(open_orders)
@@ -339,38 +340,17 @@ class Sweeper(VenueWork):
         if self.panic.scope == Panic.Scope.ORDERS or self.reading.read_at is None:
             return ""
         since = self.reading.read_at - CLOCK_SLACK
-        books = {
-            self.history_of(book.family, book.symbol)
-            for target in self._targets()
-            for book in {target, *self.adapter.book_symbols(target.symbol)}
-            if self.adapter.history_weight(book.family) is not None
-        }
-        missed: list[str] = []
-        if not self._may_trace(books):
-            missed, books = [symbol or "any symbol" for _, symbol in books], set()
-        futures = [
-            (symbol, CALLS.submit(self.adapter.history, family, symbol, since)) for family, symbol in books
-        ]
-        for symbol, future in futures:
-            try:
-                for order in future.result():
-                    ended_at = order.updated_at or timezone.now()
-                    if (
-                        self._in_scope(order.family, order.symbol, order.venue_order_id)
-                        and not (self.orders.has(order) or order.state.is_open)
-                        and ended_at >= self.panic.pressed_at
-                    ):
-                        self.orders.settle(order, self.adapter)
-            except VenueError as exc:
-                logger.info("%s: %s not traced: %s", self.sweep, symbol, exc)
-                missed.append(symbol or "any symbol")
-        self.orders.flush()
+        histories = self.histories()
+        if self._may_trace(histories):
+            missed = self.trace(histories, since, self.adapter)
+        else:
+            missed = {symbol or "any symbol" for _, symbol in histories}
         if not missed:
             return ""
-        symbols = ", ".join(sorted(set(missed)))
+        symbols = ", ".join(sorted(missed))
         return f"; orders placed since {since:%H:%M:%S} on {symbols} may lack from this record"
 
-    def _may_trace(self, books: set[tuple[str, str]]) -> bool:
+    def _may_trace(self, histories: set[tuple[str, str]]) -> bool:
         limit = self.adapter.listing_limit()
         left = self.budget.left(limit)
         if left is None or limit.per == "key":
@@ -379,9 +359,12 @@ class Sweeper(VenueWork):
             panic=self.panic, account__venue=self.account.venue
         )
         needed = unfinished.count() * readings.reading_weight(type(self.adapter))
-        return left >= needed + sum(self.adapter.history_weight(family) or 0 for family, _ in books)
+        return left >= needed + sum(self.adapter.history_weight(family) or 0 for family, _ in histories)
 
     # ---- scope ----
+
+    def concerns(self, order: Order) -> bool:
+        return self._in_scope(order.family, order.symbol, order.venue_order_id)
 
     def _scope_of(self, known: set[BookSymbol]) -> set[BookSymbol]:
         if self.sweep.whole_account:
@@ -400,17 +383,12 @@ class Sweeper(VenueWork):
             for ref in self.panic.order_refs
         )
 
-    def _targets(self) -> set[BookSymbol]:
-        """Every book symbol to cancel on and read back by name."""
+    def targets(self) -> set[BookSymbol]:
         if self.panic.scope == Panic.Scope.ORDERS:
             return {BookSymbol(ref["family"], ref["symbol"]) for ref in self.panic.order_refs}
         if self.panic.scope == Panic.Scope.SYMBOL:
             return self.known | set(self.adapter.book_symbols(self.panic.symbol))
-        return self.known | {BookSymbol(r.family, r.symbol) for r in self.orders.unresolved() if r.symbol}
-
-    def _left_targets(self) -> set[BookSymbol]:
-        left = {BookSymbol(row.family, row.symbol) for row in self.orders.unresolved() if row.symbol}
-        return left or self._targets()
+        return self.known | self.unresolved_books()
 
     # ---- what is written down ----
 

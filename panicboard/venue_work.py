@@ -6,9 +6,10 @@ are answered, lists are read and outcomes are found is the same, and stands here
 """
 
 import contextlib
+import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -39,6 +40,9 @@ from panicboard.venues.errors import (
     VenueError,
     VenueRejected,
 )
+from panicboard.venues.http import clock_of
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -79,6 +83,29 @@ class VenueWork:
     def pause(self, seconds: float) -> None:
         """Wait before a call is repeated."""
         time.sleep(seconds)
+
+    def heed_clock(self, base_url: str) -> None:
+        """Have what the venue says of times compared with its own clock, where that is not ours."""
+        offset = timedelta(milliseconds=clock_of(base_url).offset_ms)
+        if abs(offset) >= CLOCK_SLACK / 2:  # less is within what some venues' clocks can tell
+            self.orders.venue_ahead = offset
+
+    # ---- what is known ----
+
+    def targets(self) -> set[BookSymbol]:
+        """Every book symbol to cancel on and read back by name."""
+        raise NotImplementedError
+
+    def left_targets(self) -> set[BookSymbol]:
+        """Those where something is left; every one while nothing is known to be."""
+        return self.unresolved_books() or self.targets()
+
+    def unresolved_books(self) -> set[BookSymbol]:
+        return {BookSymbol(row.family, row.symbol) for row in self.orders.unresolved() if row.symbol}
+
+    def concerns(self, order: Order) -> bool:
+        """Whether an order of this account belongs to this sweep."""
+        return True
 
     # ---- cancelling ----
 
@@ -222,7 +249,7 @@ class VenueWork:
         What goes wrong with that is found again, and said, when the lists are empty.
         """
         with contextlib.suppress(VenueError):
-            self.resolve([row for row in self.orders.unresolved() if row not in self.listed])
+            self.resolve(without(self.orders.unresolved(), self.listed))
 
     def resolve(self, rows: Sequence[SweptOrder]) -> None:
         """Ask the venue what became of these orders.
@@ -246,8 +273,8 @@ class VenueWork:
                 if order.venue_order_id in wanted and not order.state.is_open:
                     self.orders.settle(order, self.adapter)
             self.orders.flush()
-        unresolved = self.orders.unresolved()
-        self._ask_one_by_one([row for row in rows if row in unresolved])
+        resolved = without(rows, self.orders.unresolved())
+        self._ask_one_by_one(without(rows, resolved))
 
     def history_of(self, family: str, symbol: str) -> tuple[str, str]:
         """The family and symbol to ask for a history that holds this book symbol."""
@@ -274,6 +301,47 @@ class VenueWork:
     def not_asked(self, row: SweptOrder, exc: VenueError) -> list[VenueError]:
         """What to make of an order that a limit did not let us ask for: what the round then ends with."""
         return [exc]
+
+    # ---- orders that nobody saw ----
+
+    def histories(self) -> set[tuple[str, str]]:
+        """The families and symbols whose history can tell of orders that no list showed."""
+        return {
+            self.history_of(book.family, book.symbol)
+            for target in self.targets()
+            for book in {target, *self.adapter.book_symbols(target.symbol)}
+            if self.adapter.history_weight(book.family) is not None
+        }
+
+    def trace(
+        self, histories: Collection[tuple[str, str]], since: datetime, adapter: VenueAdapter
+    ) -> set[str]:
+        """Look for orders that were placed since then, and had ended before any list showed them.
+
+        One that stands open there is still to be resolved: it came after the lists were read. Asked once, by
+        this adapter, and for the record only: returns the symbols whose history could not be read.
+        """
+        ahead = self.orders.venue_ahead
+        asked = [
+            (symbol, self._submit(adapter.history, family, symbol, since + ahead))
+            for family, symbol in histories
+        ]
+        missed: set[str] = set()
+        for symbol, future in asked:
+            try:
+                for order in future.result():
+                    if self.orders.has(order) or not self.concerns(order):
+                        continue
+                    ended_at = order.updated_at or timezone.now() + ahead
+                    if order.state.is_open:
+                        self.orders.see(order, Outcome.SENT)
+                    elif ended_at >= self.panic.pressed_at + ahead:
+                        self.orders.settle(order, self.adapter)
+            except VenueError as exc:
+                logger.info("%s: %s not traced: %s", self, symbol, exc)
+                missed.add(symbol or "any symbol")
+        self.orders.flush()
+        return missed
 
     # ---- what is said ----
 
@@ -310,15 +378,15 @@ class VenueWork:
         """Make the same call for each of these, all at once; the last one on this thread, which has to wait
         anyway. A panic of many accounts with one call each then needs no second thread for any of them.
         """
-        futures = [self.calls.submit(self.patiently, call, one) for one in each[:-1]]
-        for one in each[-1:]:
-            last: Future[T] = Future()
-            try:
-                last.set_result(self.patiently(call, one))
-            except Exception as exc:
-                last.set_exception(exc)
-            futures.append(last)
-        return futures
+        futures = [self._submit(self.patiently, call, one) for one in each[:-1]]
+        return futures + [_made(self.patiently, call, one) for one in each[-1:]]
+
+    def _submit(self, call: Callable[..., T], *args: Any) -> Future[T]:
+        """Make a call on another thread; on this one where the machine gives no more of them."""
+        try:
+            return self.calls.submit(call, *args)
+        except RuntimeError:
+            return _made(call, *args)
 
     def patiently(self, call: Callable[..., T], *args: Any) -> T:
         """Make a call, and repeat it while it surely was not executed for a passing reason."""
@@ -332,6 +400,22 @@ class VenueWork:
                 self.pause(pause_s)
         with attempt(len(REPEAT_AFTER_S) + 1):
             return call(*args)
+
+
+def _made(call: Callable[..., T], *args: Any) -> Future[T]:
+    """What came of a call on the present thread, as if another had made it."""
+    made: Future[T] = Future()
+    try:
+        made.set_result(call(*args))
+    except Exception as exc:
+        made.set_exception(exc)
+    return made
+
+
+def without(rows: Iterable[SweptOrder], left_out: Iterable[SweptOrder]) -> list[SweptOrder]:
+    """These rows but for some of them: the same objects, since comparing thousands by key takes seconds."""
+    others = {id(row) for row in left_out}
+    return [row for row in rows if id(row) not in others]
 
 
 def raise_what_stops(errors: Sequence[VenueError]) -> None:

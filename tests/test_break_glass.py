@@ -30,7 +30,7 @@ from panicboard.models import Panic
 from panicboard.venues import http, routes
 from panicboard.venues.base import BookSymbol, Limit, Route
 from panicboard.venues.coinswitch import CLOSED, STATUS, CoinSwitch
-from panicboard.venues.errors import BudgetSpent
+from panicboard.venues.errors import BudgetSpent, NotDone
 from tests.factories import BOOKS, VENUES
 from tests.glass import (
     NOTHING_ELSE,
@@ -128,12 +128,14 @@ def test_process_without_database_and_redis_clears_all_four_venues(
     assert "signature" not in everything.lower()
 
 
+@pytest.mark.parametrize("option", ["--break-glass {}", "--break-glass={}", "--break {}"])
 def test_no_broken_environment_and_no_journal_refuse_a_press(
-    simulator: SimulatorProcess, tmp_path: Path
+    simulator: SimulatorProcess, tmp_path: Path, option: str
 ) -> None:
     account = glass_account(simulator)
     seed(simulator, account, 2)
-    file = write_file(tmp_path, exported(account))
+    _, path, *passphrase = write_file(tmp_path, exported(account))
+    file = [*option.format(path).split(), *passphrase]
     (tmp_path / "taken").write_text("no directory")
 
     ran = shell(
@@ -228,6 +230,34 @@ def test_panic_without_a_database_names_the_break_glass_command(
     )
 
 
+@pytest.mark.parametrize("act", ["export", "import"])
+def test_file_and_journal_wait_for_the_database_with_plain_words(tmp_path: Path, act: str) -> None:
+    (tmp_path / "passphrase").write_text(f"{PASSPHRASE}\n")
+    pressed_at = "2026-11-20T20:54:00+00:00"
+    first = {"event": "pressed", "format": 1, "id": "6f9619ff-8b86-d011-b42d-00cf4fc964ff"}
+    first |= {
+        "pressed_at": pressed_at,
+        "pressed_by": "root",
+        "host": "here",
+        "scope": "all",
+        "scope_name": "",
+    }
+    first |= {"reason": "", "exported_at": pressed_at, "accounts": [], "skipped": []}
+    (tmp_path / "journal.jsonl").write_text(json.dumps(first) + "\n")
+    words = {
+        "export": ("export", str(tmp_path / "glass"), "--passphrase-file", str(tmp_path / "passphrase")),
+        "import": ("import", str(tmp_path / "journal.jsonl")),
+    }
+
+    ran = shell(tmp_path / "var", "break_glass", *words[act], LOG_LEVEL="ERROR")
+
+    assert (ran.returncode, ran.stdout) == (3, "")
+    assert ran.stderr == (
+        "CommandError: the database does not take it (OperationalError): try again when it is back\n"
+    )
+    assert not (tmp_path / "glass").exists()
+
+
 # ---- the order of things ----
 
 
@@ -255,6 +285,16 @@ def test_journal_is_on_disk_before_the_first_request_leaves(
     assert [(one["name"], one["adapter"]) for one in found[0]["accounts"]] == [("alpha", "binance-usdm")]
 
 
+def test_journal_is_named_by_where_it_is(
+    simulator: SimulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    press = pressed(exported(glass_account(simulator)), Path("kept.jsonl"))
+
+    assert press.report()["journal"] == str(tmp_path / "kept.jsonl")
+
+
 def test_disk_that_hangs_holds_up_no_press(
     simulator: SimulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,6 +320,25 @@ def test_disk_that_hangs_holds_up_no_press(
     until(lambda: press.journal.path, "the disk to answer")
     until(lambda: told(tmp_path / "journal.jsonl", "end"), "the last line")
     assert last_of_sweep(tmp_path / "journal.jsonl", "alpha")["state"] == "clear"
+
+
+def test_disk_that_hangs_after_the_first_line_is_said_in_the_end(
+    simulator: SimulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = glass_account(simulator)
+    answers = threading.Event()
+    monkeypatch.setattr(journal_module, "LAST_LINES_S", 0.05)
+    alarms: list[str] = []
+    press = begun(exported(account), tmp_path / "journal.jsonl", complain=alarms.append)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: answers.wait(30))
+
+    press.start()
+    over = press.wait(20)
+    press.finish()
+    answers.set()
+
+    assert (over, press.is_clear) == (True, True)
+    assert alarms == [f"THE JOURNAL'S DISK DOES NOT ANSWER ({press.journal.path}): {KEEP_WHAT_IS_PRINTED}"]
 
 
 def test_order_on_a_symbol_the_file_does_not_know_goes_although_a_known_one_stays(
@@ -418,6 +477,36 @@ def test_failure_of_one_account_stops_no_other(simulator: SimulatorProcess, tmp_
     )
 
 
+def test_machine_that_gives_no_more_threads_delays_accounts_and_forgets_none(
+    simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = glass_account(simulator, name="first"), glass_account(simulator, name="second")
+    for account in (first, second):
+        seed(simulator, account, 2)
+        seed(simulator, account, book="algo")
+    start = threading.Thread.start
+
+    def start_few(thread: threading.Thread) -> None:
+        taken = {other.name.partition("_")[0] for other in threading.enumerate()}
+        if thread.name.startswith(("venue-call", "record")) or (
+            thread.name == "sweep-second" and "sweep-first" in taken
+        ):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_few)
+    alarms: list[str] = []
+    press = begun(exported(first, second), complain=alarms.append)
+    press.start()
+    over = press.wait(20)
+    press.finish()
+
+    assert (over, press.is_clear) == (True, True), press.report()
+    assert simulator.book() == []
+    assert {call["path"] for call in simulator.log("second")} >= {"/fapi/v1/allOrders"}
+    assert alarms == ["NO THREADS YET for second: begun as soon as others are over"]
+
+
 def test_press_ends_by_itself_when_only_unusable_accounts_are_left(simulator: SimulatorProcess) -> None:
     broken = glass_account(simulator, "coinswitch", "broken")
     assert broken.credentials is not None
@@ -432,28 +521,89 @@ def test_press_ends_by_itself_when_only_unusable_accounts_are_left(simulator: Si
     assert (over, press.not_clear) == (True, ["broken"])
 
 
+def clear_but_unasked(account: SealedAccount, journal: Path) -> Press:
+    """A press that is clear, and knows of two orders no more than that no list shows them."""
+    press = begun(exported(account), journal)
+    counts = press.sweeps[0]._counts
+    for limit in (CLOSED, STATUS):
+        GlassBudget(account, counts).prepay(limit, limit.amount)
+    press.start()
+    assert press.wait(20)
+    assert press.is_clear
+    counts._pools.clear()
+    return press
+
+
 def test_outcome_that_the_limit_withholds_is_unknown_and_keeps_no_account_from_clear(
     simulator: SimulatorProcess, tmp_path: Path
 ) -> None:
     account = glass_account(simulator, "coinswitch")
     seed(simulator, account, 2)
     journal = tmp_path / "journal.jsonl"
-    press = begun(exported(account), journal)
-    other = GlassBudget(account, press.sweeps[0]._counts)
-    for limit in (CLOSED, STATUS):
-        other.prepay(limit, limit.amount)
 
-    press.start()
-    press.wait(20)
+    press = clear_but_unasked(account, journal)
     press.finish(trace=False)
 
-    assert press.is_clear
     sweep_line = last_of_sweep(journal, "alpha")
     assert sweep_line["last_word"].endswith("; 2 outcomes not asked for: the limit is used up")
     rows = {line["number"]: line for line in told(journal, "order")}.values()
     assert {(row["outcome"], row["vanished"], row["note"]) for row in rows} == {
         ("unknown", False, sweep.NOT_ASKED)
     }
+
+
+@pytest.mark.parametrize("status", ["RAISED", "CANCELLATION_RAISED"])
+def test_order_that_the_venue_calls_open_afterwards_takes_the_clear_away(
+    simulator: SimulatorProcess, tmp_path: Path, status: str
+) -> None:
+    account = glass_account(simulator, "coinswitch")
+    order_id = seed(simulator, account, 2)[0]
+    press = clear_but_unasked(account, tmp_path / "journal.jsonl")
+
+    simulator.fault("unknown_status", order_id=order_id, status=status)
+    press.finish()
+
+    assert not press.is_clear
+    told_last = last_of_sweep(tmp_path / "journal.jsonl", "alpha")
+    assert (told_last["state"], told_last["clear_at"]) == ("not_clear", None)
+    assert told_last["last_word"] == "an order is open again since it was clear"
+
+
+def test_order_that_the_history_shows_open_takes_the_clear_away(
+    simulator: SimulatorProcess, tmp_path: Path
+) -> None:
+    account = glass_account(simulator)
+    press = begun(exported(account), tmp_path / "journal.jsonl")
+    press.start()
+    assert press.wait(20)
+    assert press.is_clear
+    order_id = seed(simulator, account)[0]
+
+    press.finish()
+
+    assert last_of_sweep(tmp_path / "journal.jsonl", "alpha")["state"] == "not_clear"
+    assert outcomes(tmp_path / "journal.jsonl", "alpha") == {("ordinary", "BTCUSDT", order_id): "still_open"}
+
+
+def test_line_that_breaks_after_the_clear_is_told_in_the_last_word(
+    simulator: SimulatorProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = glass_account(simulator, "coinswitch")
+    seed(simulator, account, 2)
+    press = clear_but_unasked(account, tmp_path / "journal.jsonl")
+    broken: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", broken.append)
+
+    def no_line(*args: object, **options: object) -> http.Reply:
+        raise NotDone("no connection to the venue")
+
+    monkeypatch.setattr(http, "call", no_line)
+    press.finish()
+
+    assert (press.is_clear, broken) == (True, [])
+    assert last_of_sweep(tmp_path / "journal.jsonl", "alpha")["last_word"].endswith(
+        "; orders of any symbol may lack from this record"
+    )
 
 
 # ---- scopes and arguments ----
@@ -532,6 +682,7 @@ def test_wrong_arguments_end_with_2_and_send_nothing(simulator: SimulatorProcess
         2,
         f"--passphrase-file {file}.gone cannot be read (FileNotFoundError)",
     )
+    assert refused("--break-glass", "", "--all") == (2, "no break-glass file is named")
     assert refused("--break-glass", file, "--account", "alpha", "--symbol", "BTCUSDT") == (
         2,
         "--break-glass sweeps whole accounts: it takes no --symbol",
@@ -596,3 +747,20 @@ def test_budget_hears_the_venues_own_count_and_its_refusals(monkeypatch: pytest.
     ) as caught:
         budget.spend(ADDRESS, 1)
     assert caught.value.retry_after_ms > 25_000
+
+
+def test_budget_keeps_what_was_paid_in_advance_while_the_venue_refuses() -> None:
+    account = SealedAccount(1, "alpha", "delta", "v", "binance-usdm", "https://fapi.example", None, (), None)
+    counts = LocalCounts()
+    budget = GlassBudget(account, counts)
+    budget.prepay(ADDRESS, 60)
+
+    GlassBudget(account, counts).block(ADDRESS, 30_000, "HTTP 418 banned")
+    with pytest.raises(BudgetSpent, match="the venue refuses fapi calls: HTTP 418") as caught:
+        budget.spend(ADDRESS, 60)
+    counts._refusals.clear()
+    budget.spend(ADDRESS, 60)
+
+    assert caught.value.refused
+    with pytest.raises(BudgetSpent, match="is used up"):
+        budget.spend(ADDRESS, 41)

@@ -3,7 +3,7 @@
 import resource
 import stat
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from panicboard import credentials
-from panicboard.break_glass import passphrase, sealed_file
+from panicboard.break_glass import passphrase, sealed_file, shell
 from panicboard.break_glass.sealed_file import Contents, Damaged, SealedAccount, WrongPassphrase
 from panicboard.management.scopes import shell_user
 from panicboard.models import Account, AuditEntry, Reading
@@ -254,6 +254,26 @@ def test_export_refuses_a_weak_passphrase_and_an_empty_firm(firm: Path, tmp_path
     assert not AuditEntry.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("days", "said"),
+    [
+        (0, "less than an hour ago (2026-11-20 20:54 UTC)"),
+        (1, "24 hours ago (2026-11-20 20:54 UTC)"),
+        (30, "30 days ago (2026-11-20 20:54 UTC)"),
+        (
+            -1,
+            "2026-11-20 20:54 UTC, which is to come: CHECK THE CLOCK of this machine (2026-11-19 20:54 UTC)",
+        ),
+    ],
+)
+def test_age_of_a_file_is_told_and_a_clock_that_cannot_be_right(
+    monkeypatch: pytest.MonkeyPatch, days: int, said: str
+) -> None:
+    monkeypatch.setattr(timezone, "now", lambda: CONTENTS.exported_at + timedelta(days=days))
+
+    assert shell.age(CONTENTS) == said
+
+
 def test_check_says_what_is_in_a_file_and_no_secret(firm: Path, tmp_path: Path) -> None:
     path = tmp_path / "glass"
     sealed_file.write(path, sealed_file.seal(replace(CONTENTS, exported_at=timezone.now()), PASSPHRASE))
@@ -265,5 +285,6 @@ def test_check_says_what_is_in_a_file_and_no_secret(firm: Path, tmp_path: Path) 
     assert [" ".join(line.split()) for line in accounts] == [
         "alpha delta Binance USD-M 2 known book symbols",
         "keyless delta Binance USD-M it has no credentials",
+        "off is disabled: not in it",
     ]
     assert "made-up" not in said

@@ -249,6 +249,19 @@ def test_press_that_the_database_does_not_take_ends_with_3_and_says_so(
     assert not Panic.objects.exists()
 
 
+def test_press_of_a_symbol_is_told_what_breaking_the_glass_would_take(
+    simulator: SimulatorProcess, read_only: Callable[[], None]
+) -> None:
+    make_account(simulator)
+    read_only()
+
+    _, words = refused("panic", "--account", "alpha", "--symbol", "BTCUSDT")
+
+    assert words.endswith(
+        "--break-glass FILE --account alpha (which sweeps the whole account: it takes no --symbol)"
+    )
+
+
 @pytest.mark.parametrize("scope", [("--all",), ("--desk", "delta")])
 def test_symbol_without_an_account_is_refused(simulator: SimulatorProcess, scope: tuple[str, ...]) -> None:
     make_account(simulator)
@@ -265,11 +278,16 @@ def test_symbol_without_an_account_is_refused(simulator: SimulatorProcess, scope
     [
         (("panic",), "one of the arguments --all --desk --account is required"),
         (("panic", "--all", "--account", "alpha"), "argument --account: not allowed with argument --all"),
+        (
+            ("panic", "--all", "--wait", "--timeout", "inf"),
+            "--timeout: 'inf' is no number of seconds to wait",
+        ),
+        (("panic", "--all", "--wait", "--timeout", "-1"), "--timeout: '-1' is no number of seconds to wait"),
         (("panic", "--account", "nobody"), "there is no account 'nobody'; accounts: none yet"),
         (("release", "--all"), "the following arguments are required: --reason"),
         (("release", "--all", "--reason", "ok"), "Give a reason of at least 10 characters."),
     ],
-    ids=["no scope", "two scopes", "unknown account", "no reason", "short reason"],
+    ids=["no scope", "two scopes", "no end", "no time", "unknown account", "no reason", "short reason"],
 )
 def test_process_ends_with_2_for_wrong_arguments(words: tuple[str, ...], why: str) -> None:
     ran = shell(*words)
@@ -316,6 +334,18 @@ def test_release_with_a_short_reason_releases_nothing(simulator: SimulatorProces
 
     account.refresh_from_db()
     assert account.latched_at is not None
+
+
+def test_release_that_the_database_does_not_take_says_so(
+    simulator: SimulatorProcess, read_only: Callable[[], None]
+) -> None:
+    press(make_account(simulator))
+    read_only()
+
+    assert refused("release", "--all", "--reason", "checked at the venue") == (
+        3,
+        "the database does not take it (OperationalError): NOTHING WAS RELEASED",
+    )
 
 
 def test_release_as_a_process(simulator: SimulatorProcess) -> None:

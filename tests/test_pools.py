@@ -1,9 +1,13 @@
 """When whose turn is: how a venue's limit is spread over the full listings that wait for it."""
 
+import time
+from types import SimpleNamespace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panicboard.local_counts import PACE_S, Rule, turn_in_s
+from panicboard.local_counts import PACE_S, LocalCounts, Rule, turn_in_s
 from panicboard.pools import Standing
 
 #: A minute of Binance USD-M as full listings may use it: see `budgets`.
@@ -49,6 +53,25 @@ def test_all_turns_of_two_hundred_accounts_take_little_more_than_the_limit_asks(
 
     least_s = (2000 + 200 * LISTING) / 2400 * 60
     assert turns[-1] <= 1.15 * least_s
+
+
+def test_clock_that_is_set_neither_holds_anybody_up_nor_ends_a_refusal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = SimpleNamespace(time=lambda: NOW + 3600.0, monotonic=time.monotonic)
+    monkeypatch.setattr("panicboard.local_counts.time", clock)
+    counts = LocalCounts()
+    counts.spend("fapi", RULE.cap, RULE)
+    counts.block("eapi", 30_000, "HTTP 418")
+
+    clock.time = lambda: float(NOW)  # set back by an hour
+    wait_ms = counts.spend("fapi", LISTING, RULE)
+    clock.time = lambda: NOW + 7200.0  # and forward by two
+
+    assert 0 < wait_ms <= WINDOW_S * 1000 + 1
+    assert counts.spend("fapi", LISTING, RULE) == 0
+    assert counts.spend("eapi", LISTING, RULE) > 25_000
+    assert counts.refusal("eapi") is not None
 
 
 def test_standing_counts_what_is_still_in_the_window() -> None:

@@ -1,13 +1,16 @@
 """What a sweep does with an account as it finds it: every family, every scope."""
 
+import time
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
-from panicboard.models import Account, Panic, Reading, Sweep
+from panicboard.budgets import AccountBudget, Work
+from panicboard.models import Account, Panic, Reading, Sweep, SweptOrder
+from panicboard.venues.binance_usdm import BinanceUsdm
 from tests.factories import BOOKS, VENUES
-from tests.sweep_stage import Outcome, Stage, State, is_cancel
+from tests.sweep_stage import Events, Outcome, Stage, State, forget_venue, is_cancel
 from tests.venue_calls import CALLS, CONDITIONAL, family_of, is_full_listing
 
 pytest_plugins = ["tests.simulator_process", "tests.sweep_stage"]
@@ -503,6 +506,65 @@ def test_sweep_of_a_venue_that_cannot_be_reached_says_so(stage: Stage) -> None:
         State.FAILED,
         "GET /fapi/v1/time: no connection to the venue (ConnectionError)",
     )
+
+
+def test_listing_of_before_the_last_cancel_proves_nothing_after_it(stage: Stage) -> None:
+    account = stage.account("binance-usdm")
+    order = stage.seed(account)[0]
+    stage.read(account)
+    sweep, now = stage.press(account), timezone.now()
+    stamps = ("first_request_at", "known_empty_at", "full_empty_at", "read_back_at")
+    Sweep.objects.filter(pk=sweep.pk).update(round=1, **dict.fromkeys(stamps, now))
+    SweptOrder.objects.create(
+        sweep=sweep,
+        family="ordinary",
+        symbol=order["symbol"],
+        venue_order_id=order["order_id"],
+        outcome=Outcome.ACKED,
+        placed_after=True,
+        seen_at=now,
+        outcome_at=now,
+    )
+    limit, budget = BinanceUsdm.listing_limit(), AccountBudget(account, Work.PANIC)
+    budget.spend(limit, budget.cap(limit) - (budget.used(limit) or 0))
+
+    held_back = stage.work(sweep)
+    stage.minute_passes()
+    stage.seed(account, symbol="SOLUSDT")
+
+    assert held_back.last_word.endswith("; orders keep coming")
+    assert (held_back.known_empty_at, held_back.full_empty_at) == (None, None)
+    stage.assert_proven(stage.work_until_over(sweep))
+
+
+def test_order_that_no_list_showed_is_traced_by_the_venues_clock(stage: Stage, events: Events) -> None:
+    account = stage.account("binance-usdm")
+    stage.seed(account)
+    stage.read(account)
+    stage.simulator.fault("clock_skew_ms", venue="binance-usdm", ms=-5000)
+    forget_venue(stage.simulator.url)  # whose clock is read anew, before the first cancel
+
+    def place() -> None:  # gone before any listing
+        stage.seed(account, created_ms=time.time_ns() // 1_000_000 - 5000)
+
+    events.before(CALLS["binance-usdm"].cancel, place)
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    assert sweep.orders.count() == 2
+    stage.assert_proven(sweep)
+
+
+def test_order_that_the_history_shows_open_is_no_clear(stage: Stage, events: Events) -> None:
+    account = stage.account("binance-usdm")
+    stage.seed(account)
+    stage.read(account)
+    events.after(CALLS["binance-usdm"].listing, lambda: stage.seed(account), nth=2)  # after both readings
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    assert sweep.orders.count() == 2
+    stage.assert_proven(sweep)
 
 
 def test_sweep_that_is_clear_stays_as_it_is(stage: Stage) -> None:

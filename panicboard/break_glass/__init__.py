@@ -2,5 +2,6 @@
 
 The administrator exports a file of credentials beforehand, sealed with a passphrase. While the database is
 away, `manage.py panic --break-glass FILE` sweeps from that file and keeps a journal; when the database is
-back, the journal becomes a panic like any other. Nothing here is imported by what it stands in for.
+back, the journal becomes a panic like any other. Only the commands and the keeper, which imports journals,
+know of it.
 """

@@ -1,6 +1,6 @@
 """What the venues' limits allow to one process that is alone: the whole of each, counted here.
 
-The same sliding window, a little longer than the venue's, as `panicboard.budgets` counts in Redis. Whoever
+The same sliding window, a little longer than the venue's, as `panicboard.pools` counts in Redis. Whoever
 breaks the glass has no Redis to ask, and no other work to leave room for.
 """
 
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from panicboard.break_glass.sealed_file import SealedAccount
 from panicboard.budgets import SLACK_S
-from panicboard.local_counts import LocalCounts, Rule
+from panicboard.local_counts import LocalCounts, Refusal, Rule
 from panicboard.venues import routes
 from panicboard.venues.base import Limit
 from panicboard.venues.errors import BudgetSpent
@@ -29,10 +29,16 @@ class GlassBudget:
         self._lock = threading.Lock()
 
     def spend(self, limit: Limit, weight: int) -> None:
-        """Take `weight` now, prepaid weight first. Raises BudgetSpent with how long until it is there."""
+        """Take `weight` now, prepaid weight first. Raises BudgetSpent with how long until it is there.
+
+        What was paid in advance is kept, too, while the venue refuses the pool: a call would prolong a ban.
+        """
+        pool = self._pool(limit)
+        if refused := self._counts.refusal(pool):
+            raise _refused(limit, refused)
         with self._lock:
-            if self._prepaid[self._pool(limit)] >= weight:
-                self._prepaid[self._pool(limit)] -= weight
+            if self._prepaid[pool] >= weight:
+                self._prepaid[pool] -= weight
                 return
         self._take(limit, weight)
 
@@ -58,13 +64,9 @@ class GlassBudget:
                 f"a call of weight {weight} is more than the {limit.pool} limit ({cap})",
                 retry_after_ms=limit.window_s * 1000,
             )
-        until = clock_in(wait_ms / 1000)
         if refused := self._counts.refusal(pool):
-            raise BudgetSpent(
-                f"until {until} the venue refuses {limit.pool} calls: {refused.why}",
-                retry_after_ms=wait_ms,
-                refused=True,
-            )
+            raise _refused(limit, refused)
+        until = clock_in(wait_ms / 1000)
         said = f"the {limit.pool} limit ({cap} a {limit.window_s} s) is used up until {until}"
         raise BudgetSpent(said, retry_after_ms=wait_ms)
 
@@ -77,6 +79,15 @@ class GlassBudget:
         if limit.per == "address":
             scope = routes.choose(self._account.base_url, self._account.routes).name
         return f"{urlsplit(self._account.base_url).netloc} {limit.pool} {scope}"
+
+
+def _refused(limit: Limit, refused: Refusal) -> BudgetSpent:
+    until = clock_in(refused.ms / 1000)
+    return BudgetSpent(
+        f"until {until} the venue refuses {limit.pool} calls: {refused.why}",
+        retry_after_ms=refused.ms,
+        refused=True,
+    )
 
 
 def clock_in(seconds: float) -> str:

@@ -79,7 +79,7 @@ class Journal:
 
         Comes back when it is there, or cannot be; or after FIRST_LINE_S, because nobody may wait longer.
         """
-        paths = [path for path in (wanted, directory() / f"{name}{SUFFIX}") if path]
+        paths = [path.absolute() for path in (wanted, directory() / f"{name}{SUFFIX}") if path]
         line = _line("pressed", {"format": FORMAT, **facts})
         self._writer = threading.Thread(target=self._run, args=(paths, line), name="journal", daemon=True)
         self._writer.start()
@@ -110,8 +110,11 @@ class Journal:
     def close(self) -> None:
         """End it: from here on it may be imported. A disk that hangs is not waited for."""
         self._lines.put(None)
-        if self._writer is not None:
-            self._writer.join(LAST_LINES_S)
+        if self._writer is None:
+            return
+        self._writer.join(LAST_LINES_S)
+        if self._writer.is_alive() and self._begun.is_set():  # else it was said when it began
+            self._complain(f"THE JOURNAL'S DISK DOES NOT ANSWER ({self.path}): {KEEP_WHAT_IS_PRINTED}")
 
     def _run(self, paths: Sequence[Path], first: bytes) -> None:
         file = self._open(paths, first)

@@ -5,6 +5,7 @@ Its accounts are latched, unless a person released them or a later panic took th
 panic once, however often it is imported.
 """
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,14 +46,14 @@ class Imported:
 def import_waiting() -> int:
     """Import what waits in the directory of journals, for the keeper. Returns how many panics that made.
 
-    Raises what `database.AWAY` names when the database goes away again, and nothing else: a
-    journal that cannot be read is named, once, and moved aside.
+    Raises what `database.AWAY` names when the database goes away again, and nothing else: a journal that
+    cannot be read is named, once, and tried again; one that is damaged is moved aside.
     """
     made = 0
     for path in sorted(journal.directory().glob(f"*{journal.SUFFIX}")):
         try:
             made += import_file(path, by="keeper").new
-        except BeingWritten:
+        except (BeingWritten, FileNotFoundError):  # not over yet, or imported by a person a moment ago
             continue
         except AWAY:
             raise
@@ -66,23 +67,31 @@ def import_waiting() -> int:
 def import_file(path: Path, *, by: str, record_only: bool = False) -> Imported:
     """Make a panic of the journal at `path`, or find the one that was made of it before.
 
+    What of it the database does not take is left out: the press itself must not be lost for it.
     `record_only`: nothing is latched, and nothing is swept on. Raises BeingWritten, DamagedJournal, OSError.
     """
     story = journal_reader.read(path)
-    for attempt in range(TRIES):
-        try:
-            with transaction.atomic():
-                imported = _Import(story, by=by, record_only=record_only).run()
-        except IntegrityError:
-            if attempt == TRIES - 1:
-                raise
-            continue
-        break
+    try:
+        imported = _imported(story, by=by, record_only=record_only)
+    except AWAY:
+        raise
+    except Exception as exc:  # whatever it is: what was pressed stands on the first line
+        logger.exception("what %s tells could not be imported", path.name)
+        cut = f"what it tells cannot be kept ({type(exc).__name__}), so only the press is imported"
+        imported = _imported(Story(story.pressed, cut=cut), by=by, record_only=record_only)
     if imported.new:
         logger.warning("panic %s imported from %s: %s", imported.panic.pk, path.name, imported.summary)
     if path.parent == journal.directory():
         _move(path, IMPORTED)
     return imported
+
+
+def _imported(story: Story, *, by: str, record_only: bool) -> Imported:
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(IntegrityError), transaction.atomic():
+            return _Import(story, by=by, record_only=record_only).run()
+    with transaction.atomic():
+        return _Import(story, by=by, record_only=record_only).run()
 
 
 class _Import:
@@ -99,19 +108,20 @@ class _Import:
         made_before = Panic.objects.filter(journal_id=self.pressed.id).first()
         if made_before is not None:
             return Imported(made_before, False, f"panic {made_before.pk} was made of it before")
-        self.panic = self._make_panic()
         told = {account["name"]: account for account in self.pressed.accounts}
-        accounts = {
-            account.name: account for account in Account.objects.select_related("venue").filter(name__in=told)
-        }
+        accounts = _accounts(told)
+        self.panic = self._make_panic(accounts)
         gone = sorted(told.keys() - accounts.keys())
-        missing = [] if self.record_only else [one for one in self._scope() if one.name not in told]
+        renamed = [f"{name} ({account.name})" for name, account in accounts.items() if account.name != name]
+        missing = [] if self.record_only else [one for one in self._scope() if one not in accounts.values()]
         sweeps = [self._sweep(account, told[name]) for name, account in accounts.items()]
         for account in missing:
             self._sweep(account, None)
         call_log.write(self.story.calls)
         clear = sum(sweep.state == State.CLEAR for sweep in sweeps)
         words = [f"{len(sweeps)} account{'s' if len(sweeps) != 1 else ''}, {clear} clear"]
+        if renamed:
+            words.append(f"renamed since: {', '.join(renamed)}")
         if gone:
             words.append(f"not here any more, so left out: {', '.join(gone)}")
         if missing:
@@ -132,13 +142,13 @@ class _Import:
         )
         return Imported(self.panic, True, summary)
 
-    def _make_panic(self) -> Panic:
+    def _make_panic(self, accounts: dict[str, Account]) -> Panic:
         pressed = self.pressed
         desk = account = None
         if pressed.scope == Panic.Scope.DESK:
             desk = Desk.objects.filter(slug=pressed.scope_name).first()
         elif pressed.scope == Panic.Scope.ACCOUNT:
-            account = Account.objects.filter(name=pressed.scope_name).first()
+            account = accounts.get(pressed.scope_name)
         return Panic.objects.create(
             scope=pressed.scope,
             desk=desk,
@@ -162,8 +172,8 @@ class _Import:
 
     def _sweep(self, account: Account, told: dict[str, Any] | None) -> Sweep:
         """One account's sweep. `told`: what the file said of the account; None when it was not in it."""
-        held = self.story.sweeps.get(account.name, {}) if told else {}
-        orders = list(self.story.orders.get(account.name, {}).values()) if told else []
+        held = self.story.sweeps.get(told["name"], {}) if told else {}
+        orders = list(self.story.orders.get(told["name"], {}).values()) if told else []
         later = self._taken_by(account)
         governs = not (self.record_only or later or self._was_released(account))
         left = self._take_over(account, orders) if governs else []
@@ -263,6 +273,19 @@ class _Import:
         )
 
 
+def _accounts(told: dict[str, dict[str, Any]]) -> dict[str, Account]:
+    """The accounts that a journal tells of, by its names for them: they may have others by now."""
+    every = Account.objects.select_related("venue")
+    found = {account.name: account for account in every.filter(name__in=told)}
+    lost = {
+        one["pk"]: one for name, one in told.items() if name not in found and isinstance(one.get("pk"), int)
+    }
+    for account in every.filter(pk__in=lost).exclude(name__in=told):
+        if _is_same(account, lost[account.pk]):
+            found[lost[account.pk]["name"]] = account
+    return found
+
+
 def _is_same(account: Account, told: dict[str, Any] | None) -> bool:
     """Whether the account stands where the file knew it: a name alone could mean another one by now."""
     here = {"pk": account.pk, "adapter": account.venue.adapter, "base_url": account.venue.base_url}
@@ -270,7 +293,10 @@ def _is_same(account: Account, told: dict[str, Any] | None) -> bool:
 
 
 def _name_unreadable(path: Path, exc: Exception) -> None:
-    """Say once that a journal cannot be imported: in the log, and where an administrator looks."""
+    """Say once that a journal cannot be imported: in the log, and where an administrator looks.
+
+    One that the disk did not give is left where it is: it may do so yet.
+    """
     if path in _named:
         return
     why = str(exc) if isinstance(exc, DamagedJournal) else type(exc).__name__
@@ -281,7 +307,8 @@ def _name_unreadable(path: Path, exc: Exception) -> None:
             at=timezone.now(), actor_name="keeper", action=AuditEntry.Action.UNREADABLE, detail=detail
         )
     _named.add(path)
-    _move(path, UNREADABLE)
+    if not isinstance(exc, OSError):
+        _move(path, UNREADABLE)
 
 
 def _move(path: Path, suffix: str) -> None:

@@ -39,7 +39,6 @@ class Pressed:
     scope: Panic.Scope
     scope_name: str
     reason: str
-    exported_at: datetime
     accounts: tuple[dict[str, Any], ...]
     skipped: tuple[str, ...]
 
@@ -96,7 +95,6 @@ def _pressed(line: dict[str, Any]) -> Pressed:
         scope=Panic.Scope(line["scope"]),
         scope_name=str(line["scope_name"]),
         reason=str(line["reason"]),
-        exported_at=_moment(line["exported_at"]),
         accounts=accounts,
         skipped=tuple(line["skipped"]),
     )

@@ -5,8 +5,10 @@ each other in nothing but the limits they share; the failure of one stops no oth
 """
 
 import contextlib
+import math
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,9 @@ from panicboard.break_glass.sweep import GlassSweep, Say
 from panicboard.local_counts import LocalCounts
 from panicboard.models import Panic, Sweep
 from panicboard.venues import calls
+
+#: How soon a sweep that found no thread tries to begin again.
+START_AGAIN_S = 0.2
 
 
 class NotInFile(ValueError):
@@ -112,9 +117,12 @@ class Press:
             for account in self.accounts
         ]
         self._threads = [
-            threading.Thread(target=self._sweep, args=(sweep,), name=f"sweep-{sweep.account.pk}")
+            threading.Thread(target=self._sweep, args=(sweep,), name=f"sweep-{sweep.account.name}")
             for sweep in self.sweeps
         ]
+        self._unstarted = list(self._threads)
+        self._complain = complain
+        self._said_waiting = False
 
     @property
     def is_clear(self) -> bool:
@@ -127,12 +135,15 @@ class Press:
     def start(self) -> None:
         """Let every account's sweep begin."""
         calls.tell(self.journal.call)
-        for thread in self._threads:
-            thread.start()
+        self._start_more()
 
     def wait(self, timeout_s: float | None) -> bool:
         """Wait until no sweep has anything left to do. False when the time is over first."""
-        return self._over.wait(timeout_s)
+        until = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        while self._unstarted and time.monotonic() < until:
+            time.sleep(START_AGAIN_S)
+            self._start_more()
+        return self._over.wait(None if timeout_s is None else max(0.0, until - time.monotonic()))
 
     def finish(self, why: str = "", *, trace: bool = True) -> None:
         """Stop what still runs, complete the record of what is clear (`trace`), and end the journal.
@@ -142,7 +153,10 @@ class Press:
         self._stop.set()
         _join(self._threads)
         if trace:
-            _join(_started(threading.Thread(target=sweep.trace) for sweep in self.sweeps if sweep.is_clear))
+            clear = [sweep for sweep in self.sweeps if sweep.is_clear]
+            _join(
+                _started(threading.Thread(target=one.complete_record, name=f"record-{one}") for one in clear)
+            )
         for sweep in self.sweeps:
             sweep.close()
         calls.tell(None)
@@ -175,10 +189,23 @@ class Press:
             "last_word": sweep.sweep.last_word,
         }
 
+    def _start_more(self) -> None:
+        """Let as many sweeps begin as the machine has threads for; the rest begin as others are over."""
+        try:
+            while self._unstarted:
+                self._unstarted[0].start()
+                self._unstarted.pop(0)
+        except RuntimeError:
+            if not self._said_waiting:
+                self._said_waiting = True
+                waiting = ", ".join(sweep.account.name for sweep in self.sweeps[-len(self._unstarted) :])
+                self._complain(f"NO THREADS YET for {waiting}: begun as soon as others are over")
+
     def _sweep(self, sweep: GlassSweep) -> None:
         try:
             sweep.run()
         finally:
+            sweep.close()
             with self._lock:
                 self._running -= 1
                 if not self._running:
@@ -193,7 +220,10 @@ def _named(account: SealedAccount) -> dict[str, Any]:
 def _started(threads: Iterable[threading.Thread]) -> list[threading.Thread]:
     started = list(threads)
     for thread in started:
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # the machine gives no more of them: then one after another
+            thread.run()
     return started
 
 

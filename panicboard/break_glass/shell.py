@@ -70,6 +70,8 @@ def _begin(contents: Contents, options: dict[str, Any], lines: "_Lines") -> Pres
 
 def opened(file: str, passphrase_file: str | None) -> Contents:
     """The contents of a break-glass file. Raises CommandError with exit status 2."""
+    if not file:
+        raise CommandError("no break-glass file is named", returncode=2)
     try:
         return _unsealed(sealed_file.read(Path(file)), passphrase_file)
     except CannotOpen as exc:
@@ -91,10 +93,13 @@ def _unsealed(sealed: bytes, passphrase_file: str | None) -> Contents:
 
 def age(contents: Contents) -> str:
     """How old a file is, and since when."""
-    old = timezone.now() - contents.exported_at
+    at, now = f"{contents.exported_at:%Y-%m-%d %H:%M} UTC", timezone.now()
+    old = now - contents.exported_at
+    if old < -timedelta(minutes=1):
+        return f"{at}, which is to come: CHECK THE CLOCK of this machine ({now:%Y-%m-%d %H:%M} UTC)"
     hours = int(old / timedelta(hours=1))
     said = "less than an hour" if hours < 1 else f"{hours} hours" if hours < 48 else f"{old.days} days"
-    return f"{said} ago ({contents.exported_at:%Y-%m-%d %H:%M} UTC)"
+    return f"{said} ago ({at})"
 
 
 def _scope(options: dict[str, Any]) -> GlassScope:

@@ -12,7 +12,7 @@ Rows live in memory and go to the journal. Nothing here touches the database.
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -25,18 +25,16 @@ from panicboard.break_glass.sealed_file import SealedAccount
 from panicboard.local_counts import LocalCounts
 from panicboard.models import Panic, Sweep, SweptOrder
 from panicboard.swept_orders import Outcome, SweptOrders
-from panicboard.venue_work import CLOCK_SLACK, STILL_COMING, VenueWork, raise_what_stops, seen_lately
+from panicboard.venue_work import STILL_COMING, VenueWork, raise_what_stops, seen_lately, without
 from panicboard.venues import open_adapter
 from panicboard.venues.base import (
     BookSymbol,
     Credentials,
     Listing,
     MassCancel,
-    Order,
     VenueAdapter,
 )
 from panicboard.venues.errors import BudgetSpent, CredentialsRejected, RateLimited, UnknownSymbol, VenueError
-from panicboard.venues.http import clock_of
 
 logger = logging.getLogger(__name__)
 
@@ -81,6 +79,10 @@ class JournaledOrders(SweptOrders):
         self._new = []
 
 
+def _call_threads(account: SealedAccount) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix=f"venue-call-{account.pk}")
+
+
 class GlassSweep(VenueWork):
     """The sweep of one account, run on a thread of its own."""
 
@@ -95,8 +97,7 @@ class GlassSweep(VenueWork):
         stop: threading.Event,
     ) -> None:
         sweep = Sweep(panic=panic, state=State.QUEUED)
-        calls = ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix=f"venue-call-{account.pk}")
-        super().__init__(sweep, JournaledOrders(sweep, account.name, journal), calls)
+        super().__init__(sweep, JournaledOrders(sweep, account.name, journal), _call_threads(account))
         self.account = account
         self._journal = journal
         self._counts = counts
@@ -107,6 +108,9 @@ class GlassSweep(VenueWork):
         self._saw_all = False
         #: Rows whose outcome the limit did not let us ask for.
         self._unasked: list[SweptOrder] = []
+
+    def __str__(self) -> str:
+        return self.account.name
 
     @property
     def is_clear(self) -> bool:
@@ -131,7 +135,7 @@ class GlassSweep(VenueWork):
                 wait_s, changes = exc.retry_after_ms / 1000, {"last_word": f"{exc}; goes on then"}
                 if wait_s > KEEP_COMING_S and self._orders_keep_coming():
                     wait_s = KEEP_COMING_S
-                    changes = {"known_empty_at": None, "to_read": False}
+                    changes = {"known_empty_at": None, "full_empty_at": None, "to_read": False}
                     changes["last_word"] = f"{exc}; orders keep coming"
             except RateLimited as exc:
                 wait_s = exc.retry_after_ms / 1000
@@ -147,14 +151,12 @@ class GlassSweep(VenueWork):
             self._stop.wait(wait_s)
 
     def close(self) -> None:
-        """Wait for the calls that are under way: a timeout of a few seconds at most."""
+        """Wait for the calls that are under way, a timeout of a few seconds at most, and need no thread."""
         self.calls.shutdown(wait=True, cancel_futures=True)
 
     def _round(self) -> bool:
         """Cancel where anything is known, read back, find the outcomes, read everything. True: clear."""
-        offset = timedelta(milliseconds=clock_of(self.account.base_url).offset_ms)
-        if abs(offset) >= CLOCK_SLACK / 2:
-            self.orders.venue_ahead = offset
+        self.heed_clock(self.account.base_url)
         if self.sweep.known_empty_at is None:
             if not self.sweep.to_read:
                 first = self.sweep.round == 0
@@ -192,7 +194,7 @@ class GlassSweep(VenueWork):
 
     def _first_reading_is_empty(self) -> bool:
         """Read back the known symbols, or everything where that is no dearer; once everything in any case."""
-        targets = self._targets()
+        targets = self.targets()
         cheaper = targets and self._weight(targets) < self._weight(None)
         if not cheaper:
             return not self._still_open(None)
@@ -230,7 +232,7 @@ class GlassSweep(VenueWork):
         Whatever is still open after two mass cancels is also cancelled by itself. Raises what stops the
         whole account.
         """
-        calls = self._mass_cancels(self._targets() if self.sweep.round == 1 else self._left_targets())
+        calls = self._mass_cancels(self.targets() if self.sweep.round == 1 else self.left_targets())
         with contextlib.suppress(BudgetSpent):  # then each call pays for itself, as far as the limit goes
             self._budget.prepay(self.adapter.cancel_limit(), sum(call.weight for call in calls))
         sent_at = timezone.now()
@@ -280,7 +282,7 @@ class GlassSweep(VenueWork):
         """Find the outcome of every order that left the lists. False when one turns out to be open."""
         self._unasked = []
         self.resolve(self.orders.unresolved())
-        left = [row for row in self.orders.unresolved() if row not in self._unasked]
+        left = without(self.orders.unresolved(), self._unasked)
         if left:
             self._save(known_empty_at=None, full_empty_at=None)
         return not left
@@ -297,56 +299,28 @@ class GlassSweep(VenueWork):
         if self._stop.wait(seconds):
             raise Stopped
 
-    def trace(self) -> None:
+    def complete_record(self) -> None:
         """After it was clear: find the orders that its first cancels took before any list showed them.
 
-        For the record only: tried once, and its failure is told in the sweep's last word.
+        Tried once, and its failure is told in the sweep's last word.
         """
+        self.calls = _call_threads(self.account)
         adapter = self._open_adapter(GlassBudget(self.account, self._counts, share=TRACE_SHARE))
-        since = self.panic.pressed_at - TRACE_BACK
-        books = {
-            self.history_of(book.family, book.symbol)
-            for target in self._targets()
-            for book in {target, *adapter.book_symbols(target.symbol)}
-            if adapter.history_weight(book.family) is not None
-        }
-        asked = [
-            (symbol, self.calls.submit(adapter.history, family, symbol, since)) for family, symbol in books
-        ]
-        missed: set[str] = set()
-        for symbol, future in asked:
-            try:
-                self._keep_traced(future.result())
-            except VenueError as exc:
-                logger.info("%s: %s not traced: %s", self.account.name, symbol, exc)
-                missed.add(symbol or "any symbol")
-        self.orders.flush()
-        with contextlib.suppress(VenueError):
+        missed = self.trace(self.histories(), self.panic.pressed_at - TRACE_BACK, adapter)
+        with contextlib.suppress(VenueError, Stopped):
             self.resolve(self.orders.unresolved())
-        if self.orders.count(Outcome.STILL_OPEN):
+        # What it tells of as open, it may have taken a cancel for: that is open still.
+        if self.orders.count(Outcome.STILL_OPEN, Outcome.ACKED):
             word = "an order is open again since it was clear"
             self._save(state=State.NOT_CLEAR, clear_at=None, last_word=word)
         elif missed:
             lacking = f"; orders of {', '.join(sorted(missed))} may lack from this record"
             self._save(last_word=self.sweep.last_word + lacking)
 
-    def _keep_traced(self, history: Iterable[Order]) -> None:
-        pressed_at = self.panic.pressed_at + self.orders.venue_ahead
-        for order in history:
-            ended_at = order.updated_at or timezone.now()
-            if ended_at >= pressed_at and not (order.state.is_open or self.orders.has(order)):
-                self.orders.settle(order, self.adapter)
-
     # ---- what is known, and what is written down ----
 
-    def _targets(self) -> set[BookSymbol]:
-        """Every book symbol to cancel on and read back by name."""
-        found = {BookSymbol(row.family, row.symbol) for row in self.orders.unresolved() if row.symbol}
-        return {*self.account.symbols, *found}
-
-    def _left_targets(self) -> set[BookSymbol]:
-        left = {BookSymbol(row.family, row.symbol) for row in self.orders.unresolved() if row.symbol}
-        return left or self._targets()
+    def targets(self) -> set[BookSymbol]:
+        return {*self.account.symbols, *self.unresolved_books()}
 
     def _save(self, **changes: Any) -> None:
         """Keep what changed of the sweep, in the journal and for whoever looks on."""

@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error
 
 from panicboard.break_glass import export, journal_import, passphrase, shell
 from panicboard.break_glass.journal_reader import BeingWritten, DamagedJournal
+from panicboard.break_glass.sealed_file import Contents
 from panicboard.management import scopes
 
 
@@ -37,13 +39,17 @@ class Command(BaseCommand):
         )
 
     def handle(self, **options: Any) -> None:
-        match options["act"]:
-            case "export":
-                self._export(Path(options["file"]), options)
-            case "check":
-                self._check(options)
-            case "import":
-                self._import([Path(file) for file in options["files"]], options["record_only"])
+        try:
+            match options["act"]:
+                case "export":
+                    self._export(Path(options["file"]), options)
+                case "check":
+                    self._check(options)
+                case "import":
+                    self._import([Path(file) for file in options["files"]], options["record_only"])
+        except Error as exc:
+            said = f"the database does not take it ({type(exc).__name__}): try again when it is back"
+            raise CommandError(said, returncode=3) from exc
 
     def _export(self, path: Path, options: dict[str, Any]) -> None:
         try:
@@ -64,9 +70,12 @@ class Command(BaseCommand):
         for account in contents.accounts:
             if account.unusable:
                 self.stderr.write(f"  {account.name} CANNOT BE SWEPT from it: {account.unusable}")
+        self._name_disabled(contents)
+        self.stdout.write("Keep it away from its passphrase, and export anew when accounts or keys change.")
+
+    def _name_disabled(self, contents: Contents) -> None:
         for name, _ in contents.disabled:
             self.stdout.write(f"  {name} is disabled: not in it")
-        self.stdout.write("Keep it away from its passphrase, and export anew when accounts or keys change.")
 
     def _check(self, options: dict[str, Any]) -> None:
         contents = shell.opened(options["file"], options["passphrase_file"])
@@ -74,6 +83,7 @@ class Command(BaseCommand):
         for account in contents.accounts:
             said = account.unusable or f"{len(account.symbols)} known book symbols"
             self.stdout.write(f"  {account.name:<24} {account.desk:<16} {account.venue:<24} {said}")
+        self._name_disabled(contents)
 
     def _import(self, paths: list[Path], record_only: bool) -> None:
         failed = False
@@ -84,7 +94,7 @@ class Command(BaseCommand):
                 )
             except (BeingWritten, DamagedJournal, OSError) as exc:
                 failed = True
-                self.stderr.write(f"{path}: {exc}")
+                self.stderr.write(f"{path}: {exc.strerror if isinstance(exc, OSError) else exc}")
             else:
                 self.stdout.write(f"{path}: panic {imported.panic.pk}: {imported.summary}")
         if failed:

@@ -1,8 +1,11 @@
 """The button from a shell."""
 
+import contextlib
 import json
 import shlex
+import threading
 import time
+from argparse import ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -34,7 +37,7 @@ class Command(BaseCommand):
         parser.add_argument("--wait", action="store_true", help="follow it until it is clear or --timeout")
         parser.add_argument(
             "--timeout",
-            type=float,
+            type=_seconds,
             metavar="S",
             help=f"at most so many seconds (with --wait: {WAIT_S:g}; with --break-glass: until clear)",
         )
@@ -51,7 +54,7 @@ class Command(BaseCommand):
     def handle(self, **options: Any) -> None:
         if options["symbol"] and not options["account"]:
             raise CommandError("--symbol needs --account: a symbol is cancelled in one account", returncode=2)
-        if options["break_glass"]:
+        if options["break_glass"] is not None:
             shell.run(self, options)
             return
         self._panic: Panic | None = None
@@ -116,16 +119,24 @@ class Command(BaseCommand):
         self.stdout.write("NO OPEN ORDERS" if report["clear"] else "NOT CLEAR")
 
 
+def _seconds(text: str) -> float:
+    with contextlib.suppress(ValueError):
+        if 0 < (seconds := float(text)) <= threading.TIMEOUT_MAX:
+            return seconds
+    raise ArgumentTypeError(f"{text!r} is no number of seconds to wait")
+
+
 def _database_is_gone(exc: Exception, panic: Panic | None, options: dict[str, Any]) -> str:
     """What to do now, in one line."""
     words = ["manage.py panic --break-glass FILE"]
     for name in ("desk", "account"):
         words += [f"--{name} {shlex.quote(options[name])}"] if options[name] else []
     words += ["--all"] if options["all"] else []
+    whole = " (which sweeps the whole account: it takes no --symbol)" if options["symbol"] else ""
     gone = isinstance(exc, AWAY)  # or something answers that is no use
     trouble = f"the database {'does not answer' if gone else 'is unusable'} ({type(exc).__name__})"
     pressed = f"panic {panic.pk} was pressed, and waits for it" if panic else "NOTHING WAS SENT"
-    return f"{trouble}: {pressed}. Break the glass: {' '.join(words)}"
+    return f"{trouble}: {pressed}. Break the glass: {' '.join(words)}{whole}"
 
 
 def _states(panic: Panic) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import Error
 
 from panicboard import panics
 from panicboard.management import scopes
@@ -28,4 +29,7 @@ class Command(BaseCommand):
             )
         except ValueError as exc:
             raise CommandError(str(exc), returncode=2) from None
+        except Error as exc:
+            said = f"the database does not take it ({type(exc).__name__}): NOTHING WAS RELEASED"
+            raise CommandError(said, returncode=3) from exc
         self.stdout.write(f"released {count} account{'s' if count != 1 else ''}")
