@@ -209,7 +209,7 @@ def read(panic_id: int, now: datetime) -> PanicPage:
     panic = Panic.objects.select_related("desk", "account").get(pk=panic_id)
     sweeps = list(panic.sweeps.select_related("account__venue", "handed_over_to"))
     counted = _counted(panic)
-    entries = tuple(_audit_line(one) for one in panic.audit_entries.select_related("account").reverse())
+    entries = list(panic.audit_entries.select_related("account").reverse())
     latched = Account.objects.filter(latched_by=panic).count()
     rows = tuple(
         sorted(
@@ -227,7 +227,7 @@ def read(panic_id: int, now: datetime) -> PanicPage:
         curve=_curve(panic, rows, head, now),
         sweeps=rows,
         next=_next(panic, sweeps, latched),
-        facts=_facts(panic, head, sum(one.protective for one in counts), entries),
+        facts=_facts(panic, head, sum(one.protective for one in counts), tuple(map(_audit_line, entries))),
         alerts=_alerts(rows, counts),
     )
 
@@ -260,7 +260,7 @@ def _counted(panic: Panic) -> dict[int, list[_Counted]]:
 
 
 def _sweep_row(
-    panic: Panic, sweep: Sweep, counts: Sequence[_Counted], entries: Iterable[AuditLine]
+    panic: Panic, sweep: Sweep, counts: Sequence[_Counted], entries: Iterable[AuditEntry]
 ) -> SweepRow:
     return SweepRow(
         pk=sweep.pk,
@@ -280,7 +280,7 @@ def _sweep_row(
         watched_at=sweep.watched_at,
         placed_after=sum(one.placed_after for one in counts),
         last_placed_at=max((one.last_placed_at for one in counts if one.last_placed_at), default=None),
-        ended_at=_ended_at(sweep, entries),
+        ended_at=ended_at(sweep, entries),
         due_at=sweep.due_at,
         known_empty_at=sweep.known_empty_at,
         full_listing_at=_held_back_until(sweep),
@@ -301,15 +301,16 @@ def _held_back_until(sweep: Sweep) -> datetime | None:
     return sweep.full_listing_at
 
 
-def _ended_at(sweep: Sweep, entries: Iterable[AuditLine]) -> datetime | None:
-    """When a sweep was over: clear, taken over by a later press, or released by a person."""
+def ended_at(sweep: Sweep, entries: Iterable[AuditEntry]) -> datetime | None:
+    """When a sweep was over: clear, taken over by a later press, or released, as its panic's entries say."""
     if sweep.state not in Sweep.OVER:
         return None
     if sweep.clear_at:
         return sweep.clear_at
     if sweep.handed_over_to:
         return sweep.handed_over_to.pressed_at
-    released = [one.at for one in entries if one.account == sweep.account.name]
+    releases = (one for one in entries if one.action == AuditEntry.Action.RELEASED)
+    released = [one.at for one in releases if one.account_id == sweep.account_id]
     return max(released, default=sweep.read_back_at or sweep.due_at)
 
 
