@@ -186,7 +186,7 @@ def test_family_that_the_venue_has_moved_escapes_and_raises_the_alarm(
     )
     assert is_latched(account)
     assert not AuditEntry.objects.filter(action=AuditEntry.Action.RELEASED).exists()
-    assert board_says(account) == ("degraded", f"canary escaped {run.ended_at:%H:%M}: {run.last_word}")
+    assert board_says(account) == ("not_ready", f"canary escaped {run.ended_at:%d %b %H:%M}: {run.last_word}")
 
 
 def test_alarm_lasts_until_a_later_run_holds(stage: Stage) -> None:
@@ -204,7 +204,7 @@ def test_alarm_lasts_until_a_later_run_holds(stage: Stage) -> None:
     stage.read(account)
     stage.minute_passes()
     later = begin(account)
-    assert board_says(account)[0] == "degraded"
+    assert board_says(account)[0] == "not_ready"
 
     held = until_over(stage, later)
 
@@ -315,7 +315,7 @@ def test_order_that_the_venue_refuses_is_no_escape_and_the_others_are_swept(stag
         "conditional order not placed: POST /fapi/v1/algoOrder: HTTP 400 -2019 Margin is insufficient."
     )
     assert not is_latched(account)
-    assert board_says(account) == ("degraded", f"canary failed {run.ended_at:%H:%M}: {run.last_word}")
+    assert board_says(account) == ("degraded", f"canary failed {run.ended_at:%d %b %H:%M}: {run.last_word}")
 
 
 def test_family_whose_placing_call_is_gone_is_said_to_be(stage: Stage) -> None:
