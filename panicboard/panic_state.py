@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Case, Count, DateTimeField, F, Max, Q, Value, When
 
+from panicboard.latch import NOT_LOOKED_AT
 from panicboard.models import Account, AuditEntry, Panic, Sweep, SweptOrder
 from panicboard.order_table import GONE_OUTCOMES, OPEN_OUTCOMES
 from panicboard.panic_curve import Change, Curve, draw
@@ -58,6 +59,8 @@ class SweepRow:
     read_back_at: datetime | None
     #: After it was clear, while the account is latched: when the known symbols were last seen empty.
     watched_at: datetime | None
+    #: What kept the latest look from seeing that.
+    not_watched: str
     placed_after: int
     last_placed_at: datetime | None
     ended_at: datetime | None
@@ -278,6 +281,7 @@ def _sweep_row(
         acked_at=sweep.acked_at,
         read_back_at=sweep.read_back_at or sweep.full_empty_at,
         watched_at=sweep.watched_at,
+        not_watched=sweep.last_word if sweep.last_word.startswith(NOT_LOOKED_AT) else "",
         placed_after=sum(one.placed_after for one in counts),
         last_placed_at=max((one.last_placed_at for one in counts if one.last_placed_at), default=None),
         ended_at=ended_at(sweep, entries),
