@@ -98,6 +98,7 @@ def _sweep_again(sweeper: Sweeper, found: list[Order], why: str) -> None:
             known_empty_at=None,
             full_empty_at=None,
             clear_at=None,
+            watched_at=None,
             to_read=False,
             failures=0,
             reopened=sweep.reopened + 1,

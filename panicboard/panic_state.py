@@ -227,7 +227,7 @@ def read(panic_id: int, now: datetime) -> PanicPage:
         head=head,
         open=_by_outcome(OPEN_OUTCOMES, counts, lambda one: one.still_open),
         gone=_by_outcome(GONE_OUTCOMES, counts, lambda one: one.total),
-        curve=_curve(panic, rows, head, now),
+        curve=_curve(panic, rows, head, _first_clear_at(sweeps), now),
         sweeps=rows,
         next=_next(panic, sweeps, latched),
         facts=_facts(panic, head, sum(one.protective for one in counts), tuple(map(_audit_line, entries))),
@@ -352,7 +352,17 @@ def _by_outcome(
     return tuple(OutcomeCount(one.value, str(one.label), sums[one]) for one in outcomes)
 
 
-def _curve(panic: Panic, rows: Sequence[SweepRow], head: Head, now: datetime) -> Curve:
+def _first_clear_at(sweeps: Sequence[Sweep]) -> datetime | None:
+    """When the first account was clear. Nobody knows, once an account was swept again and is clear anew."""
+    cleared = [sweep.clear_at for sweep in sweeps if sweep.state == Sweep.State.CLEAR and sweep.clear_at]
+    if len(sweeps) < 2 or any(sweep.reopened for sweep in sweeps):
+        return None
+    return min(cleared, default=None)
+
+
+def _curve(
+    panic: Panic, rows: Sequence[SweepRow], head: Head, first_clear_at: datetime | None, now: datetime
+) -> Curve:
     orders = SweptOrder.objects.filter(sweep__panic=panic)
     # An order placed before the press was open at the press, whenever we first saw it.
     came = Case(
@@ -371,14 +381,13 @@ def _curve(panic: Panic, rows: Sequence[SweepRow], head: Head, now: datetime) ->
         for row in rows
         if row.is_clear and row.ended_at and row.unknown
     ]
-    cleared = [row.ended_at for row in rows if row.is_clear and row.ended_at]
     until = head.ended_at or panic.pressed_at + _next_step(now - panic.pressed_at)
     return draw(
         changes,
         until_ms=max(1.0, _ms(panic, until)),
         left=str(head.tally.still_open) if head.is_known else "?",
         over=head.ended_at is not None,
-        first_clear_ms=_ms(panic, min(cleared)) if cleared and len(rows) > 1 else None,
+        first_clear_ms=_ms(panic, first_clear_at) if first_clear_at else None,
     )
 
 
