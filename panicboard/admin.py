@@ -210,7 +210,7 @@ class ReasonForm(ActionForm):
     reason = forms.CharField(
         required=False,
         label="Reason",
-        widget=forms.TextInput({"size": 26, "placeholder": "to release: 10 characters"}),
+        widget=forms.TextInput({"size": 34, "placeholder": "a release needs 10 characters"}),
     )
 
 
@@ -358,7 +358,7 @@ class SweptOrderAdmin(ReadOnlyAdmin):
 
 @admin.register(CanaryRun)
 class CanaryRunAdmin(ReadOnlyAdmin):
-    list_display = ("pk", "account", "began_at", "begun_by", "ended_at", "state", "panic", "last_word")
+    list_display = ("pk", "account", "began_at", "state", "panic", "last_word")
     list_filter = ("state",)
     list_select_related = ("account", "panic__desk", "panic__account")
     date_hierarchy = "began_at"

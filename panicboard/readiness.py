@@ -76,7 +76,7 @@ def of_account(
         return Readiness(NOT_READY, alarm, None)
     doubts = [alarm] if alarm else []
     if escaped_beside:
-        doubts.append(f"the canary of {escaped_beside} escaped: at this venue a panic may not reach all")
+        doubts.append(f"canary escaped on {escaped_beside}: at this venue a panic may not reach all")
     if overloaded:
         doubts.append(f"cancels need {MORE_THAN_THE_LIMIT}")
     offset_ms = reading.clock_offset_ms or 0

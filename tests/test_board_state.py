@@ -271,7 +271,7 @@ def test_escaped_canary_puts_every_account_of_its_venue_in_doubt() -> None:
         make_reading(account)
     make_canary_run(canary, "escaped", last_word="order 7 is open")
 
-    doubt = "the canary of canary escaped: at this venue a panic may not reach all"
+    doubt = "canary escaped on canary: at this venue a panic may not reach all"
     assert readiness_by_name() == {
         "canary": ("not_ready", "canary escaped 20 Nov 14:03: order 7 is open", State.NOT_READY),
         "beside": ("degraded", doubt, State.DEGRADED),

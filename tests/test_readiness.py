@@ -126,7 +126,7 @@ def test_account_beside_one_whose_canary_escaped_is_degraded(own: str | None) ->
         account(), reading(), NOW, canary(own) if own else None, escaped_beside="test account"
     )
 
-    reason = "the canary of test account escaped: at this venue a panic may not reach all"
+    reason = "canary escaped on test account: at this venue a panic may not reach all"
     assert found == Readiness(DEGRADED, reason, NOW - timedelta(seconds=3))
 
 
