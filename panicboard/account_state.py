@@ -42,6 +42,7 @@ class CanaryLine:
     panic_id: int | None
     last_word: str
     running_since: datetime | None
+    running_word: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ class AccountPage:
     strategy: str
     enabled: bool
     read_at: datetime | None
+    #: Whether nobody knows what is open now: the number beside its stop is then a question mark.
+    is_unread: bool
     failure: str
     failing_since: datetime | None
     latched_at: datetime | None
@@ -83,6 +86,7 @@ def read(account: Account, now: datetime) -> AccountPage:
         strategy=account.strategy,
         enabled=account.enabled,
         read_at=reading.read_at if reading else None,
+        is_unread=not account.enabled or reading is None or reading.read_at is None or reading.failure != "",
         failure=reading.failure if reading else "",
         failing_since=reading.failing_since if reading else None,
         latched_at=account.latched_at,
@@ -113,6 +117,7 @@ def _canary(account: Account) -> CanaryLine:
         panic_id=over.panic_id if over else None,
         last_word=over.last_word if over else "",
         running_since=running.began_at if running else None,
+        running_word=running.last_word if running else "",
     )
 
 

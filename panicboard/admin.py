@@ -95,6 +95,15 @@ class EgressForm(forms.ModelForm):
             raise forms.ValidationError(f"{name!r} is the name of this machine's usual way: choose another.")
         return name
 
+    def clean_source_address(self) -> str | None:
+        address: str | None = self.cleaned_data["source_address"]
+        others = Egress.objects.filter(source_address=address).exclude(pk=self.instance.pk)
+        if address and (other := others.first()):
+            raise forms.ValidationError(
+                f"{other} leaves from this address already, and venues would count both together."
+            )
+        return address
+
     def clean_proxy_url(self) -> str:
         url: str = self.cleaned_data["proxy_url"]
         try:
@@ -199,7 +208,9 @@ class ReasonForm(ActionForm):
     """The list's action bar, with the reason that a release needs."""
 
     reason = forms.CharField(
-        required=False, label="Reason (release: 10 characters at least)", widget=forms.TextInput({"size": 40})
+        required=False,
+        label="Reason",
+        widget=forms.TextInput({"size": 34, "placeholder": "a release needs 10 characters"}),
     )
 
 
@@ -244,7 +255,7 @@ class AccountAdmin(admin.ModelAdmin):
         except ValueError as exc:
             self.message_user(request, f"Nothing was released. {exc}", messages.ERROR)
             return
-        self.message_user(request, f"Released {count} latched accounts.", messages.WARNING)
+        self.message_user(request, f"Released {count} account{'' if count == 1 else 's'}.", messages.WARNING)
 
     @admin.action(description="Run the canary now on the chosen accounts", permissions=["press"])
     def run_canary(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
@@ -347,7 +358,7 @@ class SweptOrderAdmin(ReadOnlyAdmin):
 
 @admin.register(CanaryRun)
 class CanaryRunAdmin(ReadOnlyAdmin):
-    list_display = ("pk", "account", "began_at", "begun_by", "ended_at", "state", "panic", "last_word")
+    list_display = ("pk", "account", "began_at", "state", "panic", "last_word")
     list_filter = ("state",)
     list_select_related = ("account", "panic__desk", "panic__account")
     date_hierarchy = "began_at"

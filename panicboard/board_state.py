@@ -6,7 +6,7 @@ later can never be older than the state beside it.
 """
 
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
@@ -17,7 +17,6 @@ from panicboard import limits_state, readiness, turns
 from panicboard.models import Account, CanaryRun, Countdown, Desk, Panic, Reading, Sweep, SweptOrder, Venue
 from panicboard.readiness import Readiness, SystemReadiness
 from panicboard.tallies import Tally, open_condition
-from panicboard.turns import SharedLimit
 from panicboard.venues import VENUES
 
 #: How many rows a desk shows at least; its other quiet accounts fold into one line.
@@ -215,19 +214,18 @@ def read(now: datetime, system: SystemReadiness | None = None) -> Board:
     )
     sweeps = _sweeps()
     tallies = _tallies(sweeps)
-    countdowns, canaries = _countdowns(), _canaries()
+    countdowns = _countdowns()
     by_account: dict[int, list[Sweep]] = {}
     for sweep in sweeps:
         by_account.setdefault(sweep.account_id, []).append(sweep)
-    overloaded = limits_state.overloaded(accounts)
+    ready = _readiness(accounts, now)
     rows = {
         account.pk: _account_row(
             account,
             by_account.get(account.pk, []),
             tallies,
             countdowns.get(account.pk),
-            canaries.get(account.pk),
-            overloaded,
+            ready[account.pk],
             now,
         )
         for account in accounts
@@ -287,6 +285,31 @@ def _canaries() -> dict[int, CanaryRun]:
     return {run.account_id: run for run in CanaryRun.objects.filter(pk__in=last).defer("placed")}
 
 
+def _readiness(accounts: Sequence[Account], now: datetime) -> dict[int, Readiness]:
+    """Would a panic work now? By account."""
+    canaries, overloaded = _canaries(), limits_state.overloaded(accounts)
+    escaped = {
+        _api(account): account.name
+        for account in accounts
+        if account.pk in canaries and canaries[account.pk].state == CanaryRun.State.ESCAPED
+    }
+    return {
+        account.pk: readiness.of_account(
+            account,
+            getattr(account, "reading", None),
+            now,
+            canaries.get(account.pk),
+            escaped_beside=escaped.get(_api(account), ""),
+            overloaded=turns.shared_limit(account) in overloaded,
+        )
+        for account in accounts
+    }
+
+
+def _api(account: Account) -> tuple[str, str]:
+    return account.venue.adapter, account.venue.base_url
+
+
 def _by_desk(accounts: Iterable[Account]) -> list[tuple[Desk, list[Account]]]:
     desks: dict[int, tuple[Desk, list[Account]]] = {}
     for account in accounts:  # already in the desks' order
@@ -299,17 +322,13 @@ def _account_row(
     sweeps: Sequence[Sweep],
     tallies: Mapping[int, Tally],
     countdown: CountdownLine | None,
-    canary: CanaryRun | None,
-    overloaded: Container[SharedLimit],
+    ready: Readiness,
     now: datetime,
 ) -> AccountRow:
     reading: Reading | None = getattr(account, "reading", None)
     adapter = VENUES.get(account.venue.adapter)
     families = adapter.families if adapter else ()
     running = next((sweep for sweep in sweeps if sweep.state not in Sweep.OVER), None)
-    ready = readiness.of_account(
-        account, reading, now, canary, overloaded=turns.shared_limit(account) in overloaded
-    )
     read_at = reading.read_at if reading else None
     return AccountRow(
         pk=account.pk,

@@ -9,7 +9,6 @@ import contextlib
 import logging
 import queue
 import threading
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +17,7 @@ from django.db import Error, close_old_connections, connection
 from django.utils import timezone
 
 from panicboard import rush
-from panicboard.models import Panic, Sweep, VenueCall
+from panicboard.models import VenueCall
 from panicboard.venues import calls
 
 logger = logging.getLogger(__name__)
@@ -121,19 +120,10 @@ def of_account(name: str, most: int) -> list[VenueCall]:
     return list(VenueCall.objects.filter(account=name).order_by("-at", "-pk")[:most])
 
 
-def of_panic(panic: Panic, sweeps: Sequence[Sweep]) -> dict[int, list[VenueCall]]:
-    """What each sweep's account was asked from the press until the sweep was clear, or until now.
-
-    Background readings of these minutes are among them.
-    """
-    names = [sweep.account.name for sweep in sweeps]
-    of_name: dict[str, list[VenueCall]] = defaultdict(list)
-    for call in VenueCall.objects.filter(account__in=names, at__gte=panic.pressed_at).order_by("at", "pk"):
-        of_name[call.account].append(call)
-    return {
-        sweep.pk: [call for call in of_name[sweep.account.name] if call.at <= (sweep.clear_at or call.at)]
-        for sweep in sweeps
-    }
+def between(name: str, since: datetime, until: datetime | None) -> list[VenueCall]:
+    """The calls of one account from one time to another (None: to now), oldest first."""
+    found = VenueCall.objects.filter(account=name, at__gte=since).order_by("at", "pk")
+    return list(found.filter(at__lte=until) if until else found)
 
 
 def prune() -> int:

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from panicboard import credentials, panics
+from panicboard import credentials, panics, readiness
 from panicboard.budgets import AccountBudget, Work
 from panicboard.models import Account, AuditEntry, CanaryRun, Panic, Reading, Sweep
 from panicboard.venues import VENUES
@@ -109,12 +109,12 @@ class CanarySteps:
         if self.placed:
             return None
         reading: Reading | None = getattr(self.account, "reading", None)
-        if reading is None or reading.read_at is None or reading.failure:
+        if why := _why_unread(reading):
             if self._age() <= PLACE_WITHIN:
+                self._save(last_word=f"waits for a reading that shows the account empty: {why}")
                 return PAUSE_S
-            why = (reading and reading.failure) or "it was not read"
             self._end(State.FAILED, f"nothing was placed on an account that cannot be read: {why}")
-        elif reading.open_count:
+        elif reading and reading.open_count:
             count = f"{reading.open_count} open order{'s' if reading.open_count > 1 else ''}"
             self._end(
                 State.FAILED,
@@ -169,6 +169,7 @@ class CanarySteps:
             self._keep(one | {"note": str(exc)})
             return PAUSE_S
         if not isinstance(exc, VenueRejected) and self._age() <= PLACE_WITHIN:
+            self._save(last_word=f"the {self._family(family)} order is not placed yet: {exc}")
             if isinstance(exc, BudgetSpent | RateLimited):
                 return exc.retry_after_ms / 1000
             return PLACE_AGAIN_S
@@ -201,14 +202,17 @@ class CanarySteps:
         )
         self.budget.prepay(self.adapter.listing_limit(), sum(listing.weight for listing in listings))
         self._save(looks=self.run.looks + 1)
-        found = {
-            (order.family, order.venue_order_id)
-            for listing in listings
-            for order in self.adapter.open_orders(listing)
-        }
+        try:
+            listed = [order for listing in listings for order in self.adapter.open_orders(listing)]
+        except (BudgetSpent, RateLimited):
+            raise
+        except VenueError as exc:
+            self._keep(*(one | {"note": f"they could not be read: {exc}"} for one in unseen))
+            return PAUSE_S
+        found = {(order.family, order.venue_order_id) for order in listed}
         for one in unseen:
-            if (one["family"], one["venue_order_id"]) in found:
-                one["listed"] = True
+            one["listed"] = (one["family"], one["venue_order_id"]) in found
+            one["note"] = "" if one["listed"] else "an empty list proves nothing of its family"
         self._keep()
         return None if all(one["listed"] for one in unseen) else PAUSE_S
 
@@ -305,7 +309,8 @@ class CanarySteps:
         except VenueError as exc:
             return {"note": str(exc)}
         if order.state.is_open:
-            return {"fate": Fate.OPEN, "venue_order_id": order.venue_order_id}
+            note = f"at the venue it is {order.venue_status}"
+            return {"fate": Fate.OPEN, "venue_order_id": order.venue_order_id, "note": note}
         executed = order.filled or order.state in (OrderState.FILLED, OrderState.TRIGGERED)
         return {"fate": Fate.FILLED if executed else Fate.GONE, "venue_order_id": order.venue_order_id}
 
@@ -322,7 +327,7 @@ class CanarySteps:
         if failures:
             self._end(State.FAILED, "; ".join(failures))
         else:
-            families = ", ".join(self._family(one) for one in self.placed.values())
+            families = ", ".join(map(self._family, self.placed))
             word = f"{families}: swept by panic {self.run.panic_id}, and each order gone by its id"
             self._end(State.HELD, word)
 
@@ -335,7 +340,7 @@ class CanarySteps:
             Fate.FILLED: "was executed: a position may stand",
             Fate.LOST: "is not known to the venue any more: {note}",
             Fate.OPEN: "may still be open: {note}",
-            Fate.GONE: "stood, but in no list of open orders: an empty list proves nothing of its family",
+            Fate.GONE: "stood, but was seen in no list of open orders: {note}",
         }
         return [
             f"{self._name(one)} {words[Fate(one['fate'])].format(note=one['note'] or 'no answer')}"
@@ -348,12 +353,12 @@ class CanarySteps:
 
     def _name(self, one: dict[str, Any]) -> str:
         if one["fate"] == Fate.REFUSED:
-            return f"{self._family(one)} order"
+            return f"{self._family(one['family'])} order"
         order_id = one["venue_order_id"] or one["client_order_id"]
-        return f"{self._family(one)} order {order_id} ({one['symbol']})"
+        return f"{self._family(one['family'])} order {order_id} ({one['symbol']})"
 
-    def _family(self, one: dict[str, Any]) -> str:
-        return self.venue.family(one["family"]).label.lower()
+    def _family(self, family: str) -> str:
+        return self.venue.family(family).label.lower()
 
     # ---- what is written down ----
 
@@ -400,6 +405,17 @@ class CanarySteps:
     def _is_late(self) -> bool:
         within = timedelta(seconds=settings.CANARY_CLEAR_WITHIN_S)
         return self.run.panicked_at is not None and timezone.now() - self.run.panicked_at > within
+
+
+def _why_unread(reading: Reading | None) -> str:
+    """Why nobody knows what is open on an account now; empty where it is known."""
+    if reading is None or (reading.read_at is None and not reading.failure):
+        return "it was not read"
+    if reading.failure or reading.read_at is None:
+        return reading.failure
+    if readiness.is_overdue(reading, timezone.now()):
+        return f"it was last read on {reading.read_at:%d %b at %H:%M:%S}"
+    return ""
 
 
 def _ref(one: dict[str, Any]) -> OrderRef:

@@ -26,6 +26,9 @@ from panicboard.venues.errors import BudgetSpent, RateLimited, UnknownSymbol, Ve
 
 logger = logging.getLogger(__name__)
 
+#: How the last word of a clear sweep begins whose account could not be looked at.
+NOT_LOOKED_AT = "latched, but could not be looked at"
+
 
 def look(sweeper: Sweeper) -> None:
     """List what is known of the clear, latched account; when anything is open, sweep it to a new clear.
@@ -44,7 +47,7 @@ def look(sweeper: Sweeper) -> None:
         wait_s = exc.retry_after_ms / 1000
     except (CredentialsUnusable, VenueError) as exc:
         logger.warning("%s: latched, and could not be looked at: %s", sweep, exc)
-        changes = {"last_word": f"latched, but could not be looked at ({began_at:%H:%M:%S}): {exc}"}
+        changes = {"last_word": f"{NOT_LOOKED_AT} ({began_at:%H:%M:%S}): {exc}"}
     else:
         if found:
             _sweep_again(sweeper, found, f"{len(found)} open again since it was clear; cancelling")
@@ -95,6 +98,7 @@ def _sweep_again(sweeper: Sweeper, found: list[Order], why: str) -> None:
             known_empty_at=None,
             full_empty_at=None,
             clear_at=None,
+            watched_at=None,
             to_read=False,
             failures=0,
             reopened=sweep.reopened + 1,

@@ -7,6 +7,8 @@ LEFT, RIGHT, TOP, BOTTOM = 34.0, 460.0, 8.0, 108.0
 #: Lengths of the time axis, in seconds; beyond the last one it is the elapsed time itself.
 AXES_S = (1, 2, 4, 10, 20, 40, 60, 120, 300, 600, 1200, 3600)
 TICKS = 4
+#: About as wide as a letter of a mark's label.
+LETTER = 6.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def _steps(changes: Iterable[Change], until_ms: float) -> list[tuple[float, int]
 
 
 def _mark(x: float, label: str) -> Mark:
-    if x > (LEFT + RIGHT) * 0.6:
+    if x + LETTER * len(label) > RIGHT:
         return Mark(x, label, "end", x - 5)
     return Mark(x, label, "start", x + 5)
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Case, Count, DateTimeField, F, Max, Q, Value, When
 
+from panicboard.latch import NOT_LOOKED_AT
 from panicboard.models import Account, AuditEntry, Panic, Sweep, SweptOrder
 from panicboard.order_table import GONE_OUTCOMES, OPEN_OUTCOMES
 from panicboard.panic_curve import Change, Curve, draw
@@ -58,6 +59,8 @@ class SweepRow:
     read_back_at: datetime | None
     #: After it was clear, while the account is latched: when the known symbols were last seen empty.
     watched_at: datetime | None
+    #: What kept the latest look from seeing that.
+    not_watched: str
     placed_after: int
     last_placed_at: datetime | None
     ended_at: datetime | None
@@ -209,7 +212,7 @@ def read(panic_id: int, now: datetime) -> PanicPage:
     panic = Panic.objects.select_related("desk", "account").get(pk=panic_id)
     sweeps = list(panic.sweeps.select_related("account__venue", "handed_over_to"))
     counted = _counted(panic)
-    entries = tuple(_audit_line(one) for one in panic.audit_entries.select_related("account").reverse())
+    entries = list(panic.audit_entries.select_related("account").reverse())
     latched = Account.objects.filter(latched_by=panic).count()
     rows = tuple(
         sorted(
@@ -224,10 +227,10 @@ def read(panic_id: int, now: datetime) -> PanicPage:
         head=head,
         open=_by_outcome(OPEN_OUTCOMES, counts, lambda one: one.still_open),
         gone=_by_outcome(GONE_OUTCOMES, counts, lambda one: one.total),
-        curve=_curve(panic, rows, head, now),
+        curve=_curve(panic, rows, head, _first_clear_at(sweeps), now),
         sweeps=rows,
         next=_next(panic, sweeps, latched),
-        facts=_facts(panic, head, sum(one.protective for one in counts), entries),
+        facts=_facts(panic, head, sum(one.protective for one in counts), tuple(map(_audit_line, entries))),
         alerts=_alerts(rows, counts),
     )
 
@@ -260,7 +263,7 @@ def _counted(panic: Panic) -> dict[int, list[_Counted]]:
 
 
 def _sweep_row(
-    panic: Panic, sweep: Sweep, counts: Sequence[_Counted], entries: Iterable[AuditLine]
+    panic: Panic, sweep: Sweep, counts: Sequence[_Counted], entries: Iterable[AuditEntry]
 ) -> SweepRow:
     return SweepRow(
         pk=sweep.pk,
@@ -278,9 +281,10 @@ def _sweep_row(
         acked_at=sweep.acked_at,
         read_back_at=sweep.read_back_at or sweep.full_empty_at,
         watched_at=sweep.watched_at,
+        not_watched=sweep.last_word if sweep.last_word.startswith(NOT_LOOKED_AT) else "",
         placed_after=sum(one.placed_after for one in counts),
         last_placed_at=max((one.last_placed_at for one in counts if one.last_placed_at), default=None),
-        ended_at=_ended_at(sweep, entries),
+        ended_at=ended_at(sweep, entries),
         due_at=sweep.due_at,
         known_empty_at=sweep.known_empty_at,
         full_listing_at=_held_back_until(sweep),
@@ -301,15 +305,16 @@ def _held_back_until(sweep: Sweep) -> datetime | None:
     return sweep.full_listing_at
 
 
-def _ended_at(sweep: Sweep, entries: Iterable[AuditLine]) -> datetime | None:
-    """When a sweep was over: clear, taken over by a later press, or released by a person."""
+def ended_at(sweep: Sweep, entries: Iterable[AuditEntry]) -> datetime | None:
+    """When a sweep was over: clear, taken over by a later press, or released, as its panic's entries say."""
     if sweep.state not in Sweep.OVER:
         return None
     if sweep.clear_at:
         return sweep.clear_at
     if sweep.handed_over_to:
         return sweep.handed_over_to.pressed_at
-    released = [one.at for one in entries if one.account == sweep.account.name]
+    releases = (one for one in entries if one.action == AuditEntry.Action.RELEASED)
+    released = [one.at for one in releases if one.account_id == sweep.account_id]
     return max(released, default=sweep.read_back_at or sweep.due_at)
 
 
@@ -347,7 +352,17 @@ def _by_outcome(
     return tuple(OutcomeCount(one.value, str(one.label), sums[one]) for one in outcomes)
 
 
-def _curve(panic: Panic, rows: Sequence[SweepRow], head: Head, now: datetime) -> Curve:
+def _first_clear_at(sweeps: Sequence[Sweep]) -> datetime | None:
+    """When the first account was clear. Nobody knows, once an account was swept again and is clear anew."""
+    cleared = [sweep.clear_at for sweep in sweeps if sweep.state == Sweep.State.CLEAR and sweep.clear_at]
+    if len(sweeps) < 2 or any(sweep.reopened for sweep in sweeps):
+        return None
+    return min(cleared, default=None)
+
+
+def _curve(
+    panic: Panic, rows: Sequence[SweepRow], head: Head, first_clear_at: datetime | None, now: datetime
+) -> Curve:
     orders = SweptOrder.objects.filter(sweep__panic=panic)
     # An order placed before the press was open at the press, whenever we first saw it.
     came = Case(
@@ -366,14 +381,13 @@ def _curve(panic: Panic, rows: Sequence[SweepRow], head: Head, now: datetime) ->
         for row in rows
         if row.is_clear and row.ended_at and row.unknown
     ]
-    cleared = [row.ended_at for row in rows if row.is_clear and row.ended_at]
     until = head.ended_at or panic.pressed_at + _next_step(now - panic.pressed_at)
     return draw(
         changes,
         until_ms=max(1.0, _ms(panic, until)),
         left=str(head.tally.still_open) if head.is_known else "?",
         over=head.ended_at is not None,
-        first_clear_ms=_ms(panic, min(cleared)) if cleared and len(rows) > 1 else None,
+        first_clear_ms=_ms(panic, first_clear_at) if first_clear_at else None,
     )
 
 

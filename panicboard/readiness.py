@@ -49,12 +49,14 @@ def of_account(
     now: datetime,
     canary: CanaryRun | None = None,
     *,
+    escaped_beside: str = "",
     overloaded: bool = False,
 ) -> Readiness:
     """Would a panic of this account work now, as far as its last authenticated reading tells?
 
     `canary` is its last canary run that is over: one that did not hold says that a panic may not reach all.
-    `overloaded`: the cancels of all accounts behind its limit need more than that.
+    `escaped_beside` names an account at the same venue whose canary escaped: what the venue has moved away,
+    it has moved for all. `overloaded`: the cancels of all accounts behind its limit need more than that.
     """
     if not account.enabled:
         return Readiness(NOT_READY, "disabled: neither read nor swept", None)
@@ -65,14 +67,18 @@ def of_account(
     if reading.failure:
         return Readiness(NOT_READY, reading.failure, reading.failing_since)
     assert reading.read_at is not None  # noqa: S101 (no failure and read: see above)
-    overdue_after = timedelta(seconds=max(60.0, OVERDUE_INTERVALS * reading.planned_interval_s))
-    if now - reading.read_at > overdue_after:
+    if is_overdue(reading, now):
         return Readiness(
             UNKNOWN, f"last check {int((now - reading.read_at).total_seconds())} s ago", reading.read_at
         )
-    if canary is not None and (alarm := _canary_alarm(canary, account, now)):
-        return Readiness(DEGRADED, alarm, reading.read_at)
-    doubts = [f"cancels need {MORE_THAN_THE_LIMIT}"] if overloaded else []
+    alarm = _canary_alarm(canary, account, now) if canary else ""
+    if canary is not None and canary.state == CanaryRun.State.ESCAPED:
+        return Readiness(NOT_READY, alarm, None)
+    doubts = [alarm] if alarm else []
+    if escaped_beside:
+        doubts.append(f"canary escaped on {escaped_beside}: at this venue a panic may not reach all")
+    if overloaded:
+        doubts.append(f"cancels need {MORE_THAN_THE_LIMIT}")
     offset_ms = reading.clock_offset_ms or 0
     if abs(offset_ms) > CLOCK_LIMIT_MS // 2:
         doubts.append(f"clock skew {abs(offset_ms)} ms, corrected")
@@ -81,11 +87,18 @@ def of_account(
     return Readiness(READY, "ready", reading.read_at)
 
 
+def is_overdue(reading: Reading, now: datetime) -> bool:
+    """Whether a reading is so old that it says nothing any more."""
+    assert reading.read_at is not None  # noqa: S101 (it was read)
+    overdue_after = timedelta(seconds=max(60.0, OVERDUE_INTERVALS * reading.planned_interval_s))
+    return now - reading.read_at > overdue_after
+
+
 def _canary_alarm(canary: CanaryRun, account: Account, now: datetime) -> str:
     """What the last canary run says against this account; empty when it held, and lately."""
     assert canary.ended_at is not None  # noqa: S101 (it is over)
     if canary.state != CanaryRun.State.HELD:
-        return f"canary {canary.state} {canary.ended_at:%H:%M}: {canary.last_word}"
+        return f"canary {canary.state} {canary.ended_at:%d %b %H:%M}: {canary.last_word}"
     overdue_after = timedelta(hours=OVERDUE_CANARIES * settings.CANARY_EVERY_H)
     if now - canary.ended_at > overdue_after and account.latched_at is None:
         return f"no canary run since {canary.ended_at:%d %b %H:%M}"

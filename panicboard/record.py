@@ -4,17 +4,26 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from panicboard import call_log
+from panicboard import call_log, panic_state
 from panicboard.models import AuditEntry, Panic, Sweep, SweptOrder, VenueCall
 
 
 def of(panic: Panic) -> dict[str, Any]:
-    """The whole record as JSON-able values: ids and amounts are strings, times are UTC."""
+    """The whole record as JSON-able values: ids and amounts are strings, times are UTC.
+
+    The venue calls of a sweep are those of its account from the press until it was over, background readings
+    among them. Each account has a query of its own: one for all would read what every account was asked for
+    as long as the last sweep took.
+    """
     orders: dict[int, list[SweptOrder]] = {}
     for order in SweptOrder.objects.filter(sweep__panic=panic).order_by("pk"):
         orders.setdefault(order.sweep_id, []).append(order)
-    sweeps = list(panic.sweeps.select_related("account__venue", "account__desk").order_by("pk"))
-    calls = call_log.of_panic(panic, sweeps)
+    joined = panic.sweeps.select_related("account__venue", "account__desk", "handed_over_to")
+    entries = list(panic.audit_entries.select_related("account").order_by("pk"))
+
+    def calls(sweep: Sweep) -> list[VenueCall]:
+        return call_log.between(sweep.account.name, panic.pressed_at, panic_state.ended_at(sweep, entries))
+
     return {
         "panic": panic.pk,
         "scope": panic.scope,
@@ -27,8 +36,8 @@ def of(panic: Panic) -> dict[str, Any]:
         "direct_path": panic.direct_path,
         "disabled_accounts": panic.skipped,
         "chosen_orders": panic.order_refs,
-        "sweeps": [_sweep(sweep, orders.get(sweep.pk, []), calls[sweep.pk]) for sweep in sweeps],
-        "audit": [_entry(entry) for entry in panic.audit_entries.select_related("account").order_by("pk")],
+        "sweeps": [_sweep(sweep, orders.get(sweep.pk, []), calls(sweep)) for sweep in joined.order_by("pk")],
+        "audit": [_entry(entry) for entry in entries],
     }
 
 

@@ -164,7 +164,8 @@ function holdable(form) {
 
 // ---- the stream: htmx's extension swaps what arrives; a poll stands in where nothing does ----
 const POLL_MS = 2000, QUIET_MS = 3000;
-const opened = new Map($$("tr.detail:not([hidden])").map(row => [row.dataset.sweep, false]));
+const inFull = new URLSearchParams(location.search).getAll("all");
+const opened = new Map($$("tr.detail:not([hidden])").map(row => [row.dataset.sweep, inFull.includes(row.dataset.sweep)]));
 const printing = document.querySelector("[data-print]");
 let source = null, connects = 0, polls = 0;
 

@@ -228,6 +228,18 @@ def test_egress_without_a_clear_way_is_refused(client: Client, given: dict[str, 
     assert Egress.objects.count() == 0
 
 
+def test_two_egresses_cannot_leave_from_one_address(client: Client) -> None:
+    egress = Egress.objects.create(name="line", source_address="10.0.0.2")
+
+    shown = client.post(address("egress", "add"), {"name": "again", "source_address": "10.0.0.2"})
+    kept = client.post(
+        address("egress", "change", egress.pk), {"name": "first line", "source_address": "10.0.0.2"}
+    )
+
+    assert "line leaves from this address already" in shown.content.decode()
+    assert (kept.status_code, Egress.objects.get().name) == (302, "first line")
+
+
 def test_second_egress_must_be_another_one(client: Client) -> None:
     account = make_account()
     egress = Egress.objects.create(name="line", source_address="127.0.0.2")
@@ -369,7 +381,7 @@ def test_release_lets_the_chosen_accounts_go(client: Client) -> None:
 
     reply = act(client, "release", one, reason="checked at the venue")
 
-    assert said(reply) == ["Released 1 latched accounts."]
+    assert said(reply) == ["Released 1 account."]
     assert [account.name for account in Account.objects.filter(latched_at__isnull=False)] == ["two"]
     entry = AuditEntry.objects.get(action=AuditEntry.Action.RELEASED)
     assert (entry.actor_name, entry.account, entry.detail) == ("admin", one, "checked at the venue")

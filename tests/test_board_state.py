@@ -241,24 +241,41 @@ def test_an_account_of_a_venue_nobody_knows_any_more_still_shows() -> None:
     assert (row.open, row.books, row.has_countdown) == (4, "", False)
 
 
+def readiness_by_name() -> dict[str, tuple[str, str, State]]:
+    rows = [row for desk in read(1000).desks for row in desk.rows]
+    return {row.name: (row.readiness.level, row.readiness.reason, row.state) for row in rows}
+
+
 def test_last_canary_run_that_is_over_speaks_for_a_marked_account() -> None:
-    escaped, held, running, unmarked = (
-        make_account(name, canary=name != "unmarked") for name in ("escaped", "held", "running", "unmarked")
+    failed, held, running, unmarked = (
+        make_account(name, canary=name != "unmarked") for name in ("failed", "held", "running", "unmarked")
     )
-    for account in (escaped, held, running, unmarked):
+    for account in (failed, held, running, unmarked):
         make_reading(account)
-        make_canary_run(account, "escaped", last_word="order 7 is open", began_at=after(-2000))
+        make_canary_run(account, "failed", last_word="no margin", began_at=after(-2000))
     make_canary_run(held)
     make_canary_run(running, "running")
 
-    rows = {row.name: row for row in read(1000).desks[0].rows}
-
-    alarm = ("degraded", f"canary escaped {after(9000):%H:%M}: order 7 is open", State.DEGRADED)
-    assert {name: (row.readiness.level, row.readiness.reason, row.state) for name, row in rows.items()} == {
-        "escaped": alarm,
+    alarm = ("degraded", "canary failed 20 Nov 14:03: no margin", State.DEGRADED)
+    assert readiness_by_name() == {
+        "failed": alarm,
         "running": alarm,
         "held": ("ready", "ready", State.NORMAL),
         "unmarked": ("ready", "ready", State.NORMAL),
+    }
+
+
+def test_escaped_canary_puts_every_account_of_its_venue_in_doubt() -> None:
+    canary = make_account("canary", canary=True)
+    for account in (canary, make_account("beside"), make_account("elsewhere", adapter="binance-options")):
+        make_reading(account)
+    make_canary_run(canary, "escaped", last_word="order 7 is open")
+
+    doubt = "canary escaped on canary: at this venue a panic may not reach all"
+    assert readiness_by_name() == {
+        "canary": ("not_ready", "canary escaped 20 Nov 14:03: order 7 is open", State.NOT_READY),
+        "beside": ("degraded", doubt, State.DEGRADED),
+        "elsewhere": ("ready", "ready", State.NORMAL),
     }
 
 

@@ -7,8 +7,9 @@ import pytest
 from django.db import DatabaseError, OperationalError, connection
 from django.utils import timezone
 
-from panicboard import call_log, record
-from panicboard.models import Panic, VenueCall
+from panicboard import call_log, panics, record
+from panicboard.models import AuditEntry, Panic, VenueCall
+from panicboard.panics import Scope
 from panicboard.venues import VENUES, calls
 from tests.simulator_process import SimulatorProcess
 from tests.sweep_stage import Stage
@@ -139,6 +140,21 @@ def test_calls_before_the_press_and_after_clear_are_not_in_the_record(stage: Sta
     (row,) = record.of(Panic.objects.get())["sweeps"]
 
     assert [call["weight"] for call in row["venue_calls"]] == [1, 2]
+
+
+def test_record_of_a_sweep_that_never_was_clear_ends_with_the_sweep(stage: Stage) -> None:
+    released = stage.press(stage.account("binance-usdm", "beta"))
+    panics.release(released.panic, released_by=None, released_by_name="risk.desk1", reason="by mistake")
+    released_at = AuditEntry.objects.get(action=AuditEntry.Action.RELEASED).at
+    handed_over = stage.press(stage.account("binance-usdm", "alpha"))
+    taken_at = stage.start(Scope(Panic.Scope.ALL)).pressed_at
+
+    for sweep, ended_at in ((handed_over, taken_at), (released, released_at)):
+        moments = [sweep.panic.pressed_at, ended_at, ended_at + timedelta(seconds=1)]
+        name = sweep.account.name
+        call_log.write([a_call(name, at=at.timestamp(), weight=n) for n, at in enumerate(moments)])
+        (row,) = record.of(sweep.panic)["sweeps"]
+        assert [call["weight"] for call in row["venue_calls"]] == [0, 1]
 
 
 def test_writer_writes_what_it_hears_and_the_rest_when_it_ends() -> None:

@@ -1,7 +1,7 @@
 """The coverage canary: what it places, how it ends, and that it leaves nothing behind however it goes."""
 
 import contextlib
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -186,7 +186,7 @@ def test_family_that_the_venue_has_moved_escapes_and_raises_the_alarm(
     )
     assert is_latched(account)
     assert not AuditEntry.objects.filter(action=AuditEntry.Action.RELEASED).exists()
-    assert board_says(account) == ("degraded", f"canary escaped {run.ended_at:%H:%M}: {run.last_word}")
+    assert board_says(account) == ("not_ready", f"canary escaped {run.ended_at:%d %b %H:%M}: {run.last_word}")
 
 
 def test_alarm_lasts_until_a_later_run_holds(stage: Stage) -> None:
@@ -204,7 +204,7 @@ def test_alarm_lasts_until_a_later_run_holds(stage: Stage) -> None:
     stage.read(account)
     stage.minute_passes()
     later = begin(account)
-    assert board_says(account)[0] == "degraded"
+    assert board_says(account)[0] == "not_ready"
 
     held = until_over(stage, later)
 
@@ -223,10 +223,25 @@ def test_order_that_no_list_shows_proves_nothing_although_the_sweep_reached_it(
 
     assert (run.state, fates(run)["conditional"]) == (State.FAILED, ("gone", False))
     assert run.last_word.endswith(
-        "(XRPUSDT) stood, but in no list of open orders: an empty list proves nothing of its family"
+        "(XRPUSDT) stood, but was seen in no list of open orders: an empty list proves nothing of its family"
     )
     assert not is_latched(account)
     assert board_says(account)[0] == "degraded"
+
+
+def test_order_whose_lists_could_not_be_read_is_not_said_to_be_in_none(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = marked(stage)
+    method, path = CALLS["binance-usdm"].listing
+    stage.simulator.fault("garbage", account="alpha", method=method, path=path)
+    monkeypatch.setattr(dispatch, "panic", lambda sweep_ids: stage.simulator.clear_faults() or True)
+
+    run = until_over(stage, begin(account))
+
+    assert (run.state, fates(run)["ordinary"]) == (State.FAILED, ("gone", False))
+    assert run.last_word.count("stood, but was seen in no list of open orders: they could not be read: ") == 2
+    assert not is_latched(account)
 
 
 # ---- placing ----
@@ -315,7 +330,7 @@ def test_order_that_the_venue_refuses_is_no_escape_and_the_others_are_swept(stag
         "conditional order not placed: POST /fapi/v1/algoOrder: HTTP 400 -2019 Margin is insufficient."
     )
     assert not is_latched(account)
-    assert board_says(account) == ("degraded", f"canary failed {run.ended_at:%H:%M}: {run.last_word}")
+    assert board_says(account) == ("degraded", f"canary failed {run.ended_at:%d %b %H:%M}: {run.last_word}")
 
 
 def test_family_whose_placing_call_is_gone_is_said_to_be(stage: Stage) -> None:
@@ -351,15 +366,15 @@ def test_venue_that_does_not_answer_is_tried_until_it_is_too_late(
     account = marked(stage, "coinswitch")
     stage.simulator.fault("cut_before", account="alpha", path="*/ticker")
     run = step(begin(account))
+    why = "GET /trade/api/v2/futures/ticker: no answer (ConnectionError)"
     assert (run.state, run.placed) == (State.RUNNING, [])
+    assert run.last_word == f"the futures order is not placed yet: {why}"
 
     monkeypatch.setattr(canary_steps, "PLACE_WITHIN", timedelta(0))
     run = until_over(stage, run)
 
     assert (run.state, Panic.objects.count()) == (State.FAILED, 0)
-    assert run.last_word == (
-        "futures order not placed: GET /trade/api/v2/futures/ticker: no answer (ConnectionError)"
-    )
+    assert run.last_word == f"futures order not placed: {why}"
 
 
 def test_account_that_holds_other_orders_is_left_alone(stage: Stage) -> None:
@@ -374,17 +389,32 @@ def test_account_that_holds_other_orders_is_left_alone(stage: Stage) -> None:
     assert len(stage.simulator.book("alpha")) == 2
 
 
-def test_account_that_cannot_be_read_is_left_alone(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("known", "why"),
+    [
+        ({"failure": "-2015 key rejected"}, "-2015 key rejected"),
+        ({"read_at": None}, "it was not read"),
+        (
+            {"read_at": datetime(2026, 11, 20, 14, 3, 21, tzinfo=UTC)},
+            "it was last read on 20 Nov at 14:03:21",
+        ),
+    ],
+    ids=["failing", "never read", "read long ago"],
+)
+def test_account_of_which_nobody_knows_what_is_open_is_left_alone(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch, known: dict[str, Any], why: str
+) -> None:
     account = marked(stage)
-    Reading.objects.filter(account=account).update(failure="-2015 key rejected")
+    Reading.objects.filter(account=account).update(**known)
     run = step(begin(account))
     assert run.state == State.RUNNING
+    assert run.last_word == f"waits for a reading that shows the account empty: {why}"
 
     monkeypatch.setattr(canary_steps, "PLACE_WITHIN", timedelta(0))
     run = until_over(stage, run)
 
     assert (run.state, run.placed) == (State.FAILED, [])
-    assert run.last_word == "nothing was placed on an account that cannot be read: -2015 key rejected"
+    assert run.last_word == f"nothing was placed on an account that cannot be read: {why}"
 
 
 # ---- a worker that dies ----
@@ -636,7 +666,8 @@ def test_orders_left_after_a_person_released_the_account_are_named(stage: Stage,
         f"panic {run.panic_id} was not the canary's alone: released by risk.desk1 before it was clear; "
     )
     for order in stage.simulator.book("alpha"):
-        assert f"order {order['order_id']} (XRPUSDT) may still be open" in run.last_word
+        left = f"order {order['order_id']} (XRPUSDT) may still be open: at the venue it is NEW"
+        assert left in run.last_word
 
 
 # ---- beginning ----

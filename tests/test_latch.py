@@ -95,6 +95,18 @@ def test_quiet_account_is_looked_at_again_and_stays_clear(stage: Stage, adapter:
     assert (looked.lease_owner, looked.lease_until) == ("", None)
 
 
+def test_account_that_was_swept_again_is_not_said_to_be_still_empty(stage: Stage) -> None:
+    account, sweep = clear_with_orders(stage)
+    looked = look(sweep)
+    assert looked.watched_at is not None
+    stage.seed(account)
+    stage.minute_passes()
+
+    again = look(looked)
+
+    assert (again.state, again.reopened, again.watched_at) == (State.CLEAR, 1, None)
+
+
 def test_account_is_looked_at_soon_again_while_orders_keep_coming(stage: Stage) -> None:
     account, sweep = clear_with_orders(stage)
     stage.seed(account)

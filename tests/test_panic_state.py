@@ -301,6 +301,27 @@ def test_the_curve_falls_with_every_order_that_goes() -> None:
     assert (curve.most, curve.now.label) == (3, "2 now")
 
 
+def test_the_curve_marks_when_the_first_account_was_clear_as_long_as_that_is_known() -> None:
+    panic = make_panic()
+    make_sweep(panic, make_account("one"), State.CLEAR, clear_at=after(1106))
+    assert read(panic).curve.first_clear is None  # the only one: its end is the headline
+    two = make_sweep(panic, make_account("two"), State.CLEAR, clear_at=after(1900))
+
+    mark = read(panic).curve.first_clear
+    Sweep.objects.filter(pk=two.pk).update(reopened=1)  # it was clear before, and nobody knows when
+    later = read(panic).curve.first_clear
+
+    assert (mark and mark.label, later) == ("first account clear +1,106 ms", None)
+
+
+@pytest.mark.parametrize(("at_ms", "anchor"), [(1000, "start"), (181_874, "end"), (290_000, "end")])
+def test_label_of_a_mark_stays_inside_the_curve(at_ms: float, anchor: str) -> None:
+    mark = draw([Change(0, 9)], until_ms=300_000, left="0", over=True, first_clear_ms=at_ms).first_clear
+
+    assert mark is not None
+    assert mark.anchor == anchor
+
+
 def test_the_curve_never_has_more_steps_than_pixels() -> None:
     changes = [Change(number / 10, -1) for number in range(10_000)]
 

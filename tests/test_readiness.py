@@ -107,11 +107,26 @@ def canary(state: str, hours_ago: float = 3) -> CanaryRun:
     return CanaryRun(state=state, ended_at=ended_at, last_word="conditional order 7 escaped")
 
 
-@pytest.mark.parametrize("state", ["escaped", "failed"])
-def test_account_whose_canary_did_not_hold_is_degraded(state: str) -> None:
-    found = readiness.of_account(account(), reading(clock_offset_ms=501), NOW, canary(state))
+def test_account_whose_canary_proved_nothing_is_degraded() -> None:
+    found = readiness.of_account(account(), reading(clock_offset_ms=501), NOW, canary("failed"))
 
-    reason = f"canary {state} 09:00: conditional order 7 escaped"
+    reason = "canary failed 20 Nov 09:00: conditional order 7 escaped; clock skew 501 ms, corrected"
+    assert found == Readiness(DEGRADED, reason, NOW - timedelta(seconds=3))
+
+
+def test_account_whose_canary_escaped_is_not_ready() -> None:
+    found = readiness.of_account(account(), reading(), NOW, canary("escaped"))
+
+    assert found == Readiness(NOT_READY, "canary escaped 20 Nov 09:00: conditional order 7 escaped", None)
+
+
+@pytest.mark.parametrize("own", [None, "held"])
+def test_account_beside_one_whose_canary_escaped_is_degraded(own: str | None) -> None:
+    found = readiness.of_account(
+        account(), reading(), NOW, canary(own) if own else None, escaped_beside="test account"
+    )
+
+    reason = "canary escaped on test account: at this venue a panic may not reach all"
     assert found == Readiness(DEGRADED, reason, NOW - timedelta(seconds=3))
 
 

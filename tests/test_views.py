@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -31,6 +32,7 @@ from panicboard.venues.base import Order, OrderState
 from panicboard.views import csrf_failure, server_error
 from tests import database
 from tests.pages import (
+    PRESSED_AT,
     after,
     latch,
     make_account,
@@ -530,6 +532,16 @@ def test_panic_page_tells_what_a_latched_account_placed_since(browser: Client) -
     assert "New orders are swept, not blocked. Stop the bots." in page
 
 
+def test_panic_page_tells_that_a_latched_account_could_not_be_looked_at(browser: Client) -> None:
+    panic = make_panic(make_account(), state=State.CLEAR)
+    word = "latched, but could not be looked at (14:05:00): GET /fapi/v1/openOrders: no answer"
+    Sweep.objects.update(watched_at=after(17_000), last_word=word)
+
+    page = text(browser.get(panic.get_absolute_url()))
+
+    assert f'</time><br><b class="warn">{word}</b></td>' in page
+
+
 def test_panic_page_counts_down_to_the_full_listings(browser: Client) -> None:
     panic = make_panic()
     empty, coming = after(400), after(34_000)
@@ -673,6 +685,27 @@ def test_account_page_tells_why_it_cannot_be_read(browser: Client) -> None:
     assert "-2015 key rejected" in text(browser.get(f"/accounts/{account.pk}/"))
 
 
+@pytest.mark.parametrize(
+    ("known", "fields", "count"),
+    [
+        ({"open_count": 0}, {}, "0"),
+        ({"open_count": 0, "read_at": None}, {}, "?"),
+        ({"open_count": 0, "failure": "-2015 key rejected", "failing_since": PRESSED_AT}, {}, "?"),
+        ({"open_count": 0}, {"enabled": False}, "?"),
+    ],
+    ids=["empty", "never read", "failing", "disabled"],
+)
+def test_stop_of_an_account_page_counts_only_what_is_known(
+    browser: Client, known: dict[str, Any], fields: dict[str, Any], count: str
+) -> None:
+    account = make_account(**fields)
+    make_reading(account, **known)
+
+    page = text(browser.get(f"/accounts/{account.pk}/"))
+
+    assert re.findall(rf'id="this-{account.pk}-n">(.*?)</span>', page) == [count]
+
+
 def canary_line(browser: Client, account: Account) -> str:
     """What the account's page says of its canary, without the tags; empty where it says nothing."""
     page = text(browser.get(f"/accounts/{account.pk}/"))
@@ -689,8 +722,9 @@ def test_account_page_tells_how_its_canary_went(browser: Client) -> None:
     run = make_canary_run(account, panic=panic)
     held = f"canary: held 20 Nov 2026 14:03:30, 2 families &middot; panic {panic.pk}"
     assert canary_line(browser, account) == held
-    running = make_canary_run(account, "running", began_at=after(60_000))
-    assert canary_line(browser, account) == f"{held} &middot; running since 14:04:21"
+    word = "waits for a worker"
+    running = make_canary_run(account, "running", began_at=after(60_000), last_word=word)
+    assert canary_line(browser, account) == f"{held} &middot; running since 14:04:21: {word}"
 
     running.delete()
     for state in ("escaped", "failed"):

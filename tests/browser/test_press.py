@@ -113,3 +113,29 @@ def test_press_without_a_database_says_that_it_was_not_sent_and_what_sends(page:
     page.goto(firm.url)
     expect(page.locator("h1")).to_have_text("The database does not answer")
     assert firm.open_orders() == firm.orders
+
+
+def test_phone_shows_long_counts_and_ids_within_its_width(signed_in: Callable[..., Page], firm: Firm) -> None:
+    page = signed_in(viewport={"width": 390, "height": 844})
+    line = "1,284 orders · 124 accounts (13 unread) · includes 1,212 protective"
+    # Set and measured in one go: the stream writes here, too.
+    fits = page.locator("#stop-scope").evaluate(
+        "(e, line) => { e.textContent = line; "
+        "return e.scrollWidth <= e.clientWidth && e.scrollHeight <= e.clientHeight; }",
+        line,
+    )
+    assert fits
+    hold_stop(page, HOLD_MS)
+    expect(page.locator("h1.big")).to_have_text(f"0 of {firm.orders} still open", timeout=60_000)
+    page.goto(f"{page.url}?all={page.locator('[data-toggle]').first.get_attribute('data-toggle')}")
+    page.wait_for_timeout(1500)  # the stream has had its say, and the orders are still shown in full
+    assert page.locator(".orders tbody tr").count() >= 10
+
+    width = page.evaluate(
+        "cells => { for (const [column, text] of cells) for (const cell of "
+        "document.querySelectorAll(`.orders tbody td:nth-child(${column})`)) cell.textContent = text; "
+        "return document.documentElement.scrollWidth; }",
+        [[2, "4611875134427365377"], [4, "BTC-261225-120000-C"]],
+    )
+
+    assert width == 390
