@@ -182,7 +182,7 @@ class CoinSwitchApi(Api):
         wanted = params.get("status")
         orders = [
             order
-            for order in self.world.books.history(call.owner, BOOK, symbol)
+            for order in self.world.history(call.owner, BOOK, symbol)
             if not order.is_open and wanted in (None, "", self._status(order))
         ]
         return self._page(orders, start, end, limit)
@@ -231,7 +231,7 @@ class CoinSwitchApi(Api):
         _need_exchange(params)
         symbol = self._symbol(params) if params.get("symbol") else None
         held: dict[str, Decimal] = {}
-        for order in self.world.books.history(call.owner, BOOK, symbol):
+        for order in self.world.history(call.owner, BOOK, symbol):
             signed = Decimal(order.executed) * (1 if order.side == "BUY" else -1)
             held[order.symbol] = held.get(order.symbol, Decimal(0)) + signed
         return {

@@ -40,7 +40,8 @@ CALL_KINDS = frozenset(
 )
 BOOK_KINDS = frozenset({"refuse_cancel", "fill_during", "unknown_status"})
 #: `moved_book`: the venue has moved a family of orders to calls that nobody knows yet. The old ones list none
-#: of them and cancel none at once; asked for by its id, an order is told as ever.
+#: of them, tell of none that is open in the history, and cancel none at once; asked for by its id, an order
+#: is told as ever.
 KINDS = CALL_KINDS | BOOK_KINDS | {"requote", "moved_book"}
 
 #: The options each kind takes beside account, venue, method, path, skip (call faults only) and count.

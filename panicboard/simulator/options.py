@@ -182,7 +182,7 @@ class OptionsApi(BinanceApi):
         limit = integer(params, "limit") or 100
         orders = [
             order_json(order, self._status(order))
-            for order in self.world.books.history(call.owner, BOOK, symbol)
+            for order in self.world.history(call.owner, BOOK, symbol)
             if not order.is_open
             and order.updated_ms >= call.now_ms - HISTORY_MS
             and within(order, start, end)

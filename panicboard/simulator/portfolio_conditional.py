@@ -61,7 +61,7 @@ class ConditionalBook:
 
     def history(self, call: Call, symbol: str | None) -> list[Order]:
         """All the account's conditional orders."""
-        return self.world.books.history(call.owner, self.book, symbol)
+        return self.world.history(call.owner, self.book, symbol)
 
     def status(self, order: Order) -> str:
         """An order's status; TRIGGERED becomes FINISHED once the ordinary order it became is done."""

@@ -97,7 +97,7 @@ class FuturesBook:
         """GET allOrders: um weight 5, by symbol; cm weight 20 by symbol or 40 by pair."""
         pair = params.get("pair") if self.book == "cm" and not params.get("symbol") else None
         symbol = None if pair else self.state.symbol(self.book, params).name
-        orders = self.world.books.history(call.owner, self.book, symbol)
+        orders = self.world.history(call.owner, self.book, symbol)
         wanted = [order for order in orders if pair in (None, _pair(order))]
         return [self.form(order) for order in history(wanted, params, call.now_ms, "orderId")]
 

@@ -145,7 +145,7 @@ class MarginBook:
 
     def all_orders(self, call: Call, params: Params) -> list[dict[str, Any]]:
         """GET margin/allOrders, weight 100: of one symbol."""
-        orders = self.world.books.history(call.owner, BOOK, self.state.symbol(BOOK, params).name)
+        orders = self.world.history(call.owner, BOOK, self.state.symbol(BOOK, params).name)
         return [self.form(order) for order in history(orders, params, call.now_ms, "orderId", 500)]
 
     # Order lists.

@@ -412,7 +412,7 @@ class UsdmApi(BinanceApi):
             raise refuse(-4165, "Maximum time interval is 7 days.")
         orders = [
             order
-            for order in self.world.books.history(call.owner, book, symbol)
+            for order in self.world.history(call.owner, book, symbol)
             if within(order, start, end) and (first_id is None or int(order.order_id) >= first_id)
         ]
         return orders[:limit] if first_id is not None or start is not None else orders[-limit:]

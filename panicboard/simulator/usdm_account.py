@@ -103,7 +103,7 @@ class AccountCalls:
         if symbol is not None and symbol not in self.symbols:
             raise refuse(-1121, "Invalid symbol.")
         held: dict[str, Decimal] = {}
-        for order in self.world.books.history(call.owner, "ordinary", symbol):
+        for order in self.world.history(call.owner, "ordinary", symbol):
             if order.executed != "0":
                 signed = Decimal(order.executed) * (1 if order.side == "BUY" else -1)
                 held[order.symbol] = held.get(order.symbol, Decimal(0)) + signed

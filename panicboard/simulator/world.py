@@ -78,6 +78,13 @@ class World:
             return []
         return self.books.open(account, book, symbol)
 
+    def history(self, account: str, book: str, symbol: str | None = None) -> list[Order]:
+        """All orders of a book, finished ones included; where it has moved, open ones are told elsewhere."""
+        told = self.books.history(account, book, symbol)
+        if self.faults.moved and self.faults.has_moved(account, book):
+            return [order for order in told if not order.is_open]
+        return told
+
     def cancel(self, order: Order) -> bool:
         """Cancel an open order, as far as the faults in force let it go.
 
