@@ -7,6 +7,7 @@ A requests exception carries the full URL, signature included, so only its type 
 import json
 import logging
 import re
+import ssl
 import threading
 import time
 from collections.abc import Mapping
@@ -19,7 +20,8 @@ from urllib.parse import unquote
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
+from requests.exceptions import InvalidSchema, InvalidURL
+from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError, ProxyError, SSLError
 
 from panicboard.venues.base import DIRECT, Route
 from panicboard.venues.errors import (
@@ -33,8 +35,8 @@ from panicboard.venues.errors import (
 from panicboard.venues.values import whole
 
 logger = logging.getLogger(__name__)
-# Its DEBUG lines carry whole URLs, signature included.
-logging.getLogger("urllib3").setLevel(logging.INFO)
+# Its DEBUG lines, and its warnings of odd headers, carry whole URLs, signature included.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 CONNECT_TIMEOUT_S = 3.05
 READ_TIMEOUT_S = 5.0
@@ -234,16 +236,21 @@ def _prepared(
     return prepared
 
 
-#: What breaks before a request has left, a proxy that is not there or makes no tunnel among it.
-_NOTHING_SENT = (requests.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.ProxyError)
-
-
 def _never_sent(exc: requests.RequestException) -> bool:
-    if isinstance(
-        exc, requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.ProxyError
-    ):
+    """Whether it broke before the request could leave: no connection, no tunnel, a certificate refused.
+
+    The kind alone does not tell: it is a ProxyError, too, when a line through a proxy is cut after the
+    request, and an SSLError when TLS breaks in the midst of the answer.
+    """
+    if isinstance(exc, requests.ConnectTimeout | InvalidURL | InvalidSchema):
         return True
     reason = exc.args[0] if exc.args else None
     if isinstance(reason, MaxRetryError):
         reason = reason.reason
-    return isinstance(reason, NewConnectionError | ConnectTimeoutError)
+    if isinstance(reason, ProxyError):
+        reason = reason.original_error
+        if type(reason) is OSError and str(reason).startswith("Tunnel connection failed"):
+            return True
+    if isinstance(reason, SSLError):
+        reason = reason.args[0]
+    return isinstance(reason, NewConnectionError | ConnectTimeoutError | ssl.SSLCertVerificationError)

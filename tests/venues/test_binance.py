@@ -8,6 +8,7 @@ https://developers.binance.com/docs/binance-spot-api-docs/rest-api/request-secur
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import socket
@@ -25,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from panicboard.venues.base import Credentials, Limit, OrderState
+from panicboard.venues.base import Budget, Credentials, Limit, OrderState, Route
 from panicboard.venues.binance import BinanceHttp, encode, id_list, order_state, signer
 from panicboard.venues.binance_replies import acknowledge, rows
 from panicboard.venues.errors import (
@@ -422,20 +423,37 @@ def test_a_status_nobody_knows_is_an_error(venue_status):
         order_state(venue_status)
 
 
-@pytest.fixture
-def cutting_server() -> Iterator[str]:
-    """A server that reads a request and hangs up; its address."""
+@contextlib.contextmanager
+def server(answer: bytes) -> Iterator[str]:
+    """A server that reads one request, answers with these bytes and hangs up; its address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
-        def hang_up() -> None:
+        def serve() -> None:
             connection, _ = listener.accept()
             with connection:
                 connection.recv(65536)
+                connection.sendall(answer)
 
-        thread = threading.Thread(target=hang_up)
+        thread = threading.Thread(target=serve)
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         thread.join()
+
+
+@pytest.fixture
+def cutting_server() -> Iterator[str]:
+    """A server that reads a request and hangs up; its address."""
+    with server(b"") as url:
+        yield url
+
+
+def through(proxy_url: str, base_url: str, credentials: Credentials, budget: Budget) -> BinanceHttp:
+    """An account whose calls go through this proxy."""
+    routes = (Route("proxy", proxy_url=proxy_url),)
+    clock = "/fapi/v1/time"
+    return BinanceHttp(
+        base_url, credentials, limit=LIMIT, budget=budget, account="alpha", time_path=clock, routes=routes
+    )
 
 
 def test_a_line_cut_after_the_request_is_unknown_and_shows_no_signature(
@@ -451,6 +469,49 @@ def test_a_line_cut_after_the_request_is_unknown_and_shows_no_signature(
 
     assert str(caught.value) == "DELETE /fapi/v1/allOpenOrders: no answer (ConnectionError)"
     assert caught.value.__suppress_context__
+
+
+def test_a_line_through_a_proxy_that_is_cut_after_the_request_is_unknown(
+    cutting_server, binance_key, budget, clock_in_step
+):
+    base_url = "http://127.0.0.1:9"
+    clock_in_step(base_url)
+    proxy_url = cutting_server.replace("://", "://desk:hunter2@")
+
+    with pytest.raises(OutcomeUnknown) as caught:
+        through(proxy_url, base_url, binance_key, budget).signed("DELETE", "/fapi/v1/order", 1, {})
+
+    assert str(caught.value) == "DELETE /fapi/v1/order: no answer (ProxyError)"
+
+
+def test_a_proxy_that_makes_no_tunnel_has_sent_nothing(
+    binance_key, budget, clock_in_step, venue_http, caplog
+):
+    base_url = "https://127.0.0.1:9"
+    clock_in_step(base_url)
+    venue_http.add_passthru(base_url)
+
+    with server(b"HTTP/1.1 407 Who are you?\r\nContent-Length: 0\r\n\r\n") as url:
+        venue = through(url.replace("://", "://desk:hunter2@"), base_url, binance_key, budget)
+        with pytest.raises(NotDone) as caught:
+            venue.signed("DELETE", "/fapi/v1/order", 1, {})
+
+    assert str(caught.value) == "DELETE /fapi/v1/order: no connection to the venue (ProxyError)"
+    assert "hunter2" not in caplog.text
+
+
+def test_an_odd_header_is_not_worth_a_log_line_with_the_signature(binance_key, budget, clock_in_step, caplog):
+    caplog.set_level("DEBUG")
+
+    with server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nno header\r\n\r\n[]") as url:
+        clock_in_step(url)
+        venue = BinanceHttp(
+            url, binance_key, limit=LIMIT, budget=budget, account="alpha", time_path="/fapi/v1/time"
+        )
+        assert venue.signed("GET", "/fapi/v1/openOrders", 1, {}) == []
+
+    assert "GET /fapi/v1/openOrders 200" in caplog.text
+    assert "signature" not in caplog.text
 
 
 def test_a_refused_connection_was_surely_not_executed(binance_key, budget, clock_in_step):
