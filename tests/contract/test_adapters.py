@@ -841,7 +841,8 @@ def test_ban_is_told_with_its_end(open_desk: Callable[..., Desk], adapter: str) 
     if adapter == "coinswitch":  # its texts are for people; nothing in them is read
         assert caught.value.retry_after_ms == 60_000
     else:
-        assert 60_000 < caught.value.retry_after_ms <= 600_000
+        # By the venue's clock, which portfolio margin tells to half a second.
+        assert 590_000 < caught.value.retry_after_ms <= 601_000
 
 
 def test_call_that_hangs_ends_as_unknown(open_desk: Callable[..., Desk]) -> None:

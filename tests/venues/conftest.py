@@ -169,6 +169,7 @@ BINANCE_FAILURES = [
         503,
     ),
     Failure("503 B", {"status": 503, "body": "Service Unavailable."}, NotDone, 503),
+    Failure("503 page", {"status": 503, "body": "<p>Service Unavailable</p>"}, OutcomeUnknown, 503),
     Failure(
         "503 C",
         {"status": 503, "body": "Internal error; unable to process your request. Please try again."},

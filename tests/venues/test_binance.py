@@ -331,6 +331,19 @@ def test_a_ban_lasts_until_the_time_in_the_venues_text(venue, venue_http, budget
     assert budget.blocked == [("fapi", caught.value.retry_after_ms)]
 
 
+def test_a_bans_end_is_told_by_the_venues_clock(venue, venue_http):
+    clock = clock_of(URL)
+    venue_ms = time.time_ns() // 1_000_000 - 5000  # ours is 5 s fast
+    clock.set(venue_ms, time.time_ns(), time.time_ns())
+    text = f"Way too many requests; IP banned until {venue_ms + 300_000}."
+    venue_http.get(f"{URL}/fapi/v1/openOrders", status=418, json={"code": -1003, "msg": text})
+
+    with pytest.raises(RateLimited) as caught:
+        venue.signed("GET", "/fapi/v1/openOrders", 1, {})
+
+    assert 299_000 < caught.value.retry_after_ms <= 300_000
+
+
 CODES: dict[int, type[VenueError]] = {
     -1000: OutcomeUnknown,
     -1001: NotDone,
