@@ -309,6 +309,18 @@ def test_spent_budget_is_no_failure_but_a_later_reading(simulator: SimulatorProc
     assert len(simulator.log()) == requests
 
 
+def test_account_of_more_pages_than_reads_may_take_says_so(simulator: SimulatorProcess) -> None:
+    account = make_account(simulator, "coinswitch")
+    seed(simulator, account, 400)
+
+    reading = read(account)
+
+    said = r"its pages are more than could be read: the open limit \(20 a 60 s\) is used up until [\d:]{8}"
+    assert re.fullmatch(said, reading.failure), reading.failure
+    assert reading.due_at > timezone.now() + timedelta(seconds=50)
+    assert len(simulator.log()) <= 10 + 1  # the share of reads, and the clock
+
+
 @pytest.mark.parametrize("adapter", [slug for slug in VENUES if slug != "coinswitch"])
 def test_one_reading_fits_even_where_the_cancels_need_the_whole_limit(adapter: str) -> None:
     account = Account(name="alpha", venue=Venue(base_url="http://127.0.0.1:9"))
