@@ -185,9 +185,17 @@ def _parsed(text: str) -> Any:
 
 
 def retry_after_ms(reply: Reply) -> int | None:
-    """How long the venue's header asks for silence: from 1 s to the longest ban; None if it does not."""
+    """How long the venue's header asks for silence: from 1 s to the longest ban; None if it does not.
+
+    The header names seconds or, as gateways like to, a moment, which is by the clock that wrote its Date.
+    """
     seconds = whole(reply.headers.get("Retry-After"))
-    return None if seconds is None else min(max(1, seconds) * 1000, LONGEST_BAN_MS)
+    if seconds is not None:
+        return min(max(1, seconds) * 1000, LONGEST_BAN_MS)
+    until_ms, made_ms = date_ms(reply, "Retry-After"), date_ms(reply)
+    if until_ms is None or made_ms is None:
+        return None
+    return min(max(1000, until_ms - made_ms), LONGEST_BAN_MS)
 
 
 def refuse_copy(reply: Reply, what: str, asked_ms: int | None, clock: Clock) -> None:
@@ -213,10 +221,10 @@ def _copy(reply: Reply, what: str, how: str) -> OutcomeUnknown:
     return OutcomeUnknown(f"{what}: the answer is a cached copy, {how}", status=reply.status)
 
 
-def date_ms(reply: Reply) -> int | None:
-    """When the answer was made by its Date header, which is cut to the second; None if that does not tell."""
+def date_ms(reply: Reply, header: str = "Date") -> int | None:
+    """The moment that a header names, cut to the second; by default that when the answer was made."""
     try:
-        made = parsedate_to_datetime(reply.headers["Date"])
+        made = parsedate_to_datetime(reply.headers[header])
         return int((made if made.tzinfo else made.replace(tzinfo=UTC)).timestamp() * 1000)
     except (KeyError, TypeError, ValueError, OverflowError, IndexError):
         return None

@@ -577,6 +577,20 @@ def test_no_header_can_keep_us_silent_for_longer_than_the_longest_ban(venue, ven
     assert caught.value.retry_after_ms == wait_ms
 
 
+@pytest.mark.parametrize(
+    ("until", "wait_ms"),
+    [("Fri, 20 Nov 2026 12:05:00 GMT", 300_000), ("Fri, 20 Nov 2026 11:00:00 GMT", 1000), ("soon", 15_000)],
+)
+def test_a_header_may_name_the_moment_when_silence_ends(venue, venue_http, until, wait_ms):
+    headers = {"Date": "Fri, 20 Nov 2026 12:00:00 GMT", "Retry-After": until}
+    venue_http.get(f"{URL}/fapi/v1/openOrders", status=429, json={}, headers=headers)
+
+    with pytest.raises(RateLimited) as caught:
+        venue.signed("GET", "/fapi/v1/openOrders", 1, {})
+
+    assert caught.value.retry_after_ms == wait_ms
+
+
 def test_no_text_can_keep_us_silent_for_longer_than_the_longest_ban(venue, venue_http):
     text = f"IP banned until {'9' * 40}."
     venue_http.get(f"{URL}/fapi/v1/openOrders", status=418, json={"code": -1003, "msg": text})
