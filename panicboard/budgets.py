@@ -36,8 +36,8 @@ HASTE = 1.25
 #: How much of what leaves the reserve whole only heartbeats may use, in percent of it.
 HEARTBEATS_ALONE_PERCENT = 10
 #: What reads keep of a limit by address even where the cancels of every account need all of it: an account
-#: that is never read has orders nobody knows of.
-LEAST_PERCENT = 10
+#: that is never read has orders nobody knows of. The dearest full reading, portfolio margin's, takes 11.
+LEAST_PERCENT = 12
 
 
 class Work(Enum):

@@ -6,7 +6,7 @@ reserve: right after a panic the reads' share is used up, and the next panic nee
 """
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError
@@ -45,9 +45,14 @@ def look(sweeper: Sweeper) -> None:
             _sweep_again(sweeper, [], "orders keep coming, and the limit holds looks back; cancelling")
             return
         wait_s = exc.retry_after_ms / 1000
+        if isinstance(exc, RateLimited):
+            until = timezone.now() + timedelta(seconds=wait_s)
+            changes = _not_looked_at(began_at, f"until {until:%H:%M:%S} the venue refuses calls: {exc}")
+        elif exc.refused:
+            changes = _not_looked_at(began_at, str(exc))
     except (CredentialsUnusable, VenueError) as exc:
         logger.warning("%s: latched, and could not be looked at: %s", sweep, exc)
-        changes = {"last_word": f"{NOT_LOOKED_AT} ({began_at:%H:%M:%S}): {exc}"}
+        changes = _not_looked_at(began_at, str(exc))
     else:
         if found:
             _sweep_again(sweeper, found, f"{len(found)} open again since it was clear; cancelling")
@@ -57,6 +62,10 @@ def look(sweeper: Sweeper) -> None:
             changes["last_word"] = f"NO OPEN ORDERS - read back {sweep.read_back_at:%H:%M:%S}"
     wait_s = max(wait_s, _interval_s(sweeper))
     _save(sweep, due_at=timezone.now() + timedelta(seconds=wait_s), **changes)
+
+
+def _not_looked_at(at: datetime, why: str) -> dict[str, Any]:
+    return {"last_word": f"{NOT_LOOKED_AT} ({at:%H:%M:%S}): {why}"}
 
 
 def _open_orders(sweeper: Sweeper) -> list[Order]:

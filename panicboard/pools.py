@@ -117,6 +117,8 @@ _local = LocalCounts()
 #: When Redis last told how much of a pool is used, and how much it was.
 _told: dict[str, tuple[float, int]] = {}
 _observed_at: dict[str, float] = {}
+#: The pools that venues refuse and Redis does not know of yet.
+_untold: set[str] = set()
 _redis_lost_at = -RETRY_REDIS_S
 
 
@@ -136,6 +138,7 @@ def spend(pool: str, weight: int, rule: Rule) -> int:
     """Take weight from a pool. Returns 0 when it was taken, else the ms until it would fit, -1 for never."""
     if not _without_redis():
         try:
+            _tell_what_was_refused_here()
             _tell_what_was_counted_here(pool, rule.window_s)
             wait_ms, now_used = client().eval(_SPEND, 2, pool, f"{pool}:blocked", weight, *rule[:4], PACE_S)
         except redis.RedisError as exc:
@@ -186,9 +189,9 @@ def observe(pool: str, used: int, window_s: int) -> None:
 def block(pool: str, retry_after_ms: int, why: str) -> None:
     """Hear that the venue refuses this pool for a while: nobody calls it until then."""
     _local.block(pool, retry_after_ms, why)
+    _untold.add(pool)
     try:
-        if client().pttl(f"{pool}:blocked") < retry_after_ms:  # never shorten a ban
-            client().set(f"{pool}:blocked", why, px=retry_after_ms)
+        _tell_what_was_refused_here()
     except redis.RedisError as exc:
         _lost_redis(exc)
 
@@ -200,8 +203,14 @@ def refusal(pool: str) -> Refusal | None:
 
 
 def told_refusal(pool: str) -> Refusal | None:
-    """The refusal of this pool that this process was told by the venue itself: known without asking Redis."""
-    return _local.refusal(pool)
+    """The refusal of this pool that this process was told of, by the venue or by Redis: no need to ask."""
+    refused = _local.refusal(pool)
+    if refused and _untold and not _without_redis():
+        try:
+            _tell_what_was_refused_here()
+        except redis.RedisError as exc:
+            _lost_redis(exc)
+    return refused
 
 
 def standings(pools: Sequence[str]) -> dict[str, Standing] | None:
@@ -222,10 +231,14 @@ def standings(pools: Sequence[str]) -> dict[str, Standing] | None:
     except redis.RedisError as exc:
         _lost_redis(exc)
         return None
-    return {
+    told = {
         pool: Standing(_by_second(fields), int(now), _refusal(left_ms, why))
         for pool, why, fields, left_ms in zip(pools, words, found[::2], found[1::2], strict=True)
     }
+    for pool, standing in told.items():
+        if standing.refusal:  # to be obeyed without Redis, too
+            _local.block(pool, *standing.refusal)
+    return told
 
 
 def used(pool: str, window_s: int) -> int | None:
@@ -247,6 +260,15 @@ def _our_share(pool: str, rule: Rule) -> Rule:
     share = 1 if rule.alone else LOCAL_SHARE
     cap, burst = (max(0, int((most - used_then) * share)) for most in (rule.cap, rule.burst))
     return Rule(cap, rule.window_s, burst, max(1, int(rule.pace * share)), rule.alone)
+
+
+def _tell_what_was_refused_here() -> None:
+    for pool in list(_untold):
+        if refused := _local.refusal(pool):
+            blocked = f"{pool}:blocked"
+            if client().pttl(blocked) < refused.ms:  # never shorten a ban
+                client().set(blocked, refused.why, px=refused.ms)
+        _untold.discard(pool)
 
 
 def _tell_what_was_counted_here(pool: str, window_s: int) -> None:

@@ -99,18 +99,24 @@ def read(account: Account) -> None:
     budget = AccountBudget(account, Work.READ, keep_free=weight_of_all_cancels(account))
     interval_s = planned_interval_s(account, budget)
     due_at = timezone.now() + timedelta(seconds=interval_s)
+    limit = VENUES[account.venue.adapter].listing_limit()
+    paid = False
     try:
         adapter = budget.open_adapter()
         began_at = timezone.now()
         listings = adapter.listings(None)
         # All of it or nothing: half a reading would only cost weight.
-        budget.prepay(adapter.listing_limit(), sum(listing.weight for listing in listings))
+        budget.prepay(limit, sum(listing.weight for listing in listings))
+        paid = True
         orders = [order for listing in listings for order in adapter.open_orders(listing)]
         countdowns = _countdowns(adapter)
     except BudgetSpent as exc:
         wait = timedelta(milliseconds=exc.retry_after_ms)
         if exc.refused:  # the venue told another account: a panic of this one would get nowhere either
             fail(reading, str(exc), wait)
+        elif paid and limit.per == "key":
+            # Of many pages, more than a reading can be planned for: it may never come to its end.
+            fail(reading, f"its pages are more than could be read: {exc}", wait)
         else:
             # Not a failure: the limit's share is used up. The age on the board tells.
             _later(reading, wait)

@@ -32,7 +32,7 @@ from panicboard.models import (
     VenueCall,
 )
 from panicboard.panics import Scope
-from panicboard.venues import binance_portfolio, http
+from panicboard.venues import binance_portfolio_books, http
 from panicboard.venues.coinswitch import CoinSwitch
 from tests.factories import make_account, seed
 from tests.simulator_process import SimulatorProcess
@@ -177,7 +177,7 @@ def forget_venue(url: str) -> None:
     """Forget what this process learnt of the venue in another test: its clock, and calls that were gone."""
     clock = http.clock_of(url)
     clock.offset_ms, clock.measured_at = 0, None
-    binance_portfolio._algo_gone_at.pop(url, None)
+    binance_portfolio_books._algo_gone_at.pop(url, None)
 
 
 def assert_nothing_leaked(caplog: pytest.LogCaptureFixture) -> None:

@@ -213,8 +213,20 @@ def test_limit_granted_by_the_venue_replaces_the_published_one(account: Account)
 def lose_redis(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Let Redis not answer any more, until the test ends."""
     monkeypatch.setattr(pools, "_redis_lost_at", -pools.RETRY_REDIS_S)
-    nobody = redis.Redis(host="127.0.0.1", port=9)
+    nobody = redis.Redis.from_url("redis://127.0.0.1:9")  # which, unlike others, tries once only
     return lambda: monkeypatch.setattr(pools, "client", lambda: nobody)
+
+
+@pytest.fixture
+def find_redis(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Let Redis answer again, at once."""
+    there = pools.client
+
+    def found() -> None:
+        monkeypatch.setattr(pools, "client", there)
+        monkeypatch.setattr(pools, "_redis_lost_at", -pools.RETRY_REDIS_S)
+
+    return found
 
 
 def test_without_redis_each_process_keeps_to_its_share(
@@ -271,17 +283,67 @@ def test_turn_is_asked_for_again_soon_while_redis_is_away(
 
 @pytest.mark.usefixtures("valkey")
 def test_redis_is_told_what_was_used_without_it(
-    account: Account, lose_redis: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+    account: Account, lose_redis: Callable[[], None], find_redis: Callable[[], None]
 ) -> None:
-    budget, there = AccountBudget(account, Work.PANIC), pools.client
+    budget = AccountBudget(account, Work.PANIC)
     lose_redis()
     budget.spend(WEIGHT, 20)
-    monkeypatch.setattr(pools, "client", there)
-    monkeypatch.setattr(pools, "_redis_lost_at", -pools.RETRY_REDIS_S)
+    find_redis()
 
     budget.spend(WEIGHT, 10)
 
     assert budget.used(WEIGHT) == 30
+
+
+@pytest.mark.usefixtures("valkey")
+def test_refusal_that_redis_told_of_is_obeyed_without_it(
+    account: Account, lose_redis: Callable[[], None]
+) -> None:
+    budget = AccountBudget(account, Work.PANIC)
+    budget.block(WEIGHT, 30_000, "HTTP 418")
+    pools._local._refusals.clear()  # as in another process, which the venue did not tell
+    with pytest.raises(BudgetSpent):
+        budget.spend(WEIGHT, 1)
+    lose_redis()
+
+    with pytest.raises(BudgetSpent, match="the venue refuses fapi calls: HTTP 418") as caught:
+        budget.spend(WEIGHT, 1)
+
+    assert 29_000 < caught.value.retry_after_ms <= 30_000
+
+
+@pytest.mark.usefixtures("valkey")
+def test_others_are_told_of_a_refusal_when_its_pool_is_asked_for_and_redis_is_back(
+    account: Account, lose_redis: Callable[[], None], find_redis: Callable[[], None]
+) -> None:
+    budget = AccountBudget(account, Work.PANIC)
+    lose_redis()
+    budget.block(WEIGHT, 30_000, "HTTP 418")
+    find_redis()
+
+    with pytest.raises(BudgetSpent):
+        budget.spend(WEIGHT, 1)
+
+    refused = pools.refusal(budget.pool(WEIGHT))
+    assert refused is not None
+    assert refused.why == "HTTP 418"
+    assert 29_000 < refused.ms <= 30_000
+
+
+@pytest.mark.usefixtures("valkey")
+def test_others_are_told_of_a_refusal_when_anything_is_spent_and_redis_is_back(
+    account: Account, lose_redis: Callable[[], None], find_redis: Callable[[], None]
+) -> None:
+    budget = AccountBudget(account, Work.PANIC)
+    lose_redis()
+    budget.block(WEIGHT, 30_000, "HTTP 418")
+    find_redis()
+
+    budget.spend(CALLS, 1)
+
+    refused = pools.refusal(budget.pool(WEIGHT))
+    assert refused is not None
+    assert refused.why == "HTTP 418"
 
 
 @pytest.mark.usefixtures("valkey")

@@ -155,6 +155,18 @@ def test_account_waits_when_both_its_ways_are_banned(stage: Stage) -> None:
     assert stage.simulator.log() == []
 
 
+def test_way_without_an_answer_is_tried_again_before_one_that_is_banned(stage: Stage) -> None:
+    account = go(stage.account("binance-usdm"), None, from_address(SECOND))
+    stage.seed(account, 2)
+    account_budget(account).block(limit_of(account), 300_000, "HTTP 418 -1003 Way too many requests")
+    stage.simulator.fault("cut_before", account=account.name, count=1, **at(CALLS["binance-usdm"].listing))
+
+    sweep = stage.work_until_over(stage.press(account), deliveries=4)
+
+    stage.assert_proven(sweep)
+    assert addresses(stage) == [SECOND]
+
+
 def test_refusal_is_booked_to_the_way_that_the_refused_call_took(stage: Stage) -> None:
     account = go(stage.account("binance-usdm"), None, from_address(SECOND))
     limit, budget = limit_of(account), account_budget(account)

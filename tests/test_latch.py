@@ -1,5 +1,6 @@
 """The latch: after a panic its accounts are looked at, and swept again, until a person releases them."""
 
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -149,6 +150,29 @@ def test_failing_look_is_said_and_ends_with_the_next_that_succeeds(stage: Stage)
     healed = look(sweep)
     assert healed.last_word == sweep.last_word
     assert healed.watched_at is not None
+
+
+def test_look_that_the_venue_refuses_says_until_when_to_whoever_was_told_and_to_all_others(
+    stage: Stage,
+) -> None:
+    account, sweep = clear_with_orders(stage)
+    stage.simulator.fault("418", account=account.name, seconds=300)
+    said = (
+        r"latched, but could not be looked at \(.{8}\): until .{8} the venue refuses (fapi )?calls: .*418.*"
+    )
+
+    refused = look(sweep)
+    sent = len(stage.simulator.log(account.name))
+    again = look(sweep)
+
+    for one in (refused, again):
+        assert re.fullmatch(said, one.last_word), one.last_word
+        assert (one.state, one.watched_at) == (State.CLEAR, None)
+        assert one.due_at > timezone.now() + timedelta(seconds=280)
+    assert len(stage.simulator.log(account.name)) == sent
+    stage.simulator.clear_faults()
+    stage.minute_passes()
+    assert look(sweep).last_word == sweep.last_word
 
 
 def test_looks_go_on_when_reads_have_used_up_their_share_and_stop_at_half_of_the_reserve(

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from panicboard import credentials, readings, tasks
 from panicboard.budgets import AccountBudget, Work
-from panicboard.models import Account, Countdown, Reading
+from panicboard.models import Account, Countdown, Reading, Venue
 from panicboard.venues import VENUES
 from panicboard.venues.base import BookSymbol, Order, OrderState, Unlimited
 from panicboard.venues.binance_options import BinanceOptions
@@ -307,6 +307,29 @@ def test_spent_budget_is_no_failure_but_a_later_reading(simulator: SimulatorProc
     assert (reading.orders, reading.read_at) == (good.orders, good.read_at)
     assert reading.due_at > good.due_at
     assert len(simulator.log()) == requests
+
+
+def test_account_of_more_pages_than_reads_may_take_says_so(simulator: SimulatorProcess) -> None:
+    account = make_account(simulator, "coinswitch")
+    seed(simulator, account, 400)
+
+    reading = read(account)
+
+    said = r"its pages are more than could be read: the open limit \(20 a 60 s\) is used up until [\d:]{8}"
+    assert re.fullmatch(said, reading.failure), reading.failure
+    assert reading.due_at > timezone.now() + timedelta(seconds=50)
+    assert len(simulator.log()) <= 10 + 1  # the share of reads, and the clock
+
+
+@pytest.mark.parametrize("adapter", [slug for slug in VENUES if slug != "coinswitch"])
+def test_one_reading_fits_even_where_the_cancels_need_the_whole_limit(adapter: str) -> None:
+    account = Account(name="alpha", venue=Venue(base_url="http://127.0.0.1:9"))
+    limit = VENUES[adapter].listing_limit()
+
+    budget = AccountBudget(account, Work.READ, keep_free=limit.amount)
+
+    clock = 1
+    assert budget.cap(limit) >= readings.reading_weight(VENUES[adapter]) + clock
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_reads_leave_room_for_the_cancels_of_every_account(stage: Stage) -> None
 
     assert needed == 1650
     assert AccountBudget(ours, Work.READ, keep_free=needed).cap(limit) == 750
-    assert AccountBudget(ours, Work.READ, keep_free=5000).cap(limit) == 240  # never nothing at all
+    assert AccountBudget(ours, Work.READ, keep_free=5000).cap(limit) == 288  # never nothing at all
 
 
 def test_reading_keeps_what_the_cancels_of_its_symbols_cost(stage: Stage) -> None:

@@ -275,9 +275,8 @@ class BinanceHttp:
         known: dict[str, Any] = {"status": reply.status, "code": code, "text": text}
         if reply.status in (418, 429) or code in self._rate_limit_codes:
             banned = reply.status == 418 or "banned" in text
-            return RateLimited(
-                said, retry_after_ms=_retry_after_ms(reply, text, banned), banned=banned, **known
-            )
+            wait_ms = _retry_after_ms(reply, text, banned, self.clock.now_ms())
+            return RateLimited(said, retry_after_ms=wait_ms, banned=banned, **known)
         if code in _KINDS:
             return _KINDS[code](said, **known)
         if reply.status == 403:
@@ -287,8 +286,10 @@ class BinanceHttp:
             return CredentialsRejected(said, **known)
         if reply.status == 404:
             return EndpointGone(said, **known)
+        # To the letter: a gateway whose request to the venue was cut uses the same words on a page.
         if reply.status == 503 and (
-            "Service Unavailable" in text or text.startswith("Internal error; unable")
+            text in ("Service Unavailable.", "Service Unavailable")
+            or text.startswith("Internal error; unable")
         ):
             return NotDone(said, **known)
         if reply.status == 408 or reply.status >= 500 or not code:
@@ -305,13 +306,16 @@ def _code_and_text(reply: http.Reply) -> tuple[str, str]:
     return "", " ".join(reply.text.split())[:300]
 
 
-def _retry_after_ms(reply: http.Reply, text: str, banned: bool) -> int:
-    """How long the venue wants silence: its header, else the time in its text, else a careful default."""
+def _retry_after_ms(reply: http.Reply, text: str, banned: bool, now_ms: int) -> int:
+    """How long the venue wants silence: its header, else the time in its text, else a careful default.
+
+    `now_ms` is the venue's time: ours may be ahead of it, and a call too early makes a ban longer.
+    """
     header_ms = http.retry_after_ms(reply)
     if header_ms is not None:
         return header_ms
     until = re.search(r"until (\d{12,})", text)
     if until:
-        wait_ms = int(until.group(1)) - time.time_ns() // 1_000_000
+        wait_ms = int(until.group(1)) - now_ms
         return min(max(1000, wait_ms), http.LONGEST_BAN_MS)
     return 120_000 if banned else 15_000

@@ -2,20 +2,15 @@
 
 USD-M (um) and COIN-M (cm) futures each have an ordinary and a conditional book; margin is one book of
 plain orders and order lists (OCO). Nothing spans two books, and every mass cancel names one symbol.
-There is no countdown and no server time here: the clock comes from the Date header.
-
-The conditional um book is called um/algo since 2026-04-28. Where that is gone (-21015), the
-older um/conditional serves the same orders; which of the two answers is remembered by base URL.
+There is no countdown and no server time here: the clock comes from the Date header. What the books are
+stands in `binance_portfolio_books`, and how a canary's orders are placed in `binance_portfolio_placing`.
 
 https://developers.binance.com/docs/derivatives/portfolio-margin/general-info
 """
 
-import re
-import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
-from decimal import Decimal
-from typing import ClassVar, TypeVar, Unpack
+from typing import ClassVar, Unpack
 
 from panicboard.venues.asked import of_symbol, same_order
 from panicboard.venues.base import (
@@ -23,7 +18,6 @@ from panicboard.venues.base import (
     BookSymbol,
     CancelResult,
     Credentials,
-    Family,
     FarOrder,
     Limit,
     Listing,
@@ -35,14 +29,26 @@ from panicboard.venues.base import (
     VenueAdapter,
 )
 from panicboard.venues.binance import BinanceHttp
-from panicboard.venues.binance_markets import algo_params, as_placed, price_of, symbol_rules
 from panicboard.venues.binance_orders import algo_order, ordinary_order
+from panicboard.venues.binance_portfolio_books import (
+    CM,
+    CM_CONDITIONAL,
+    MARGIN,
+    MARGIN_ALL_ORDERS_WEIGHT,
+    MASS_CANCEL_WEIGHTS,
+    UM,
+    UM_CONDITIONAL,
+    algo_or_strategy,
+    books_of,
+    symbols_of,
+)
 from panicboard.venues.binance_portfolio_orders import (
     cancelled_margin_orders,
     open_legs,
     strategy_order,
     with_legs,
 )
+from panicboard.venues.binance_portfolio_placing import ORDERS, place, plan
 from panicboard.venues.binance_replies import (
     HISTORY_PAGE,
     access,
@@ -53,87 +59,12 @@ from panicboard.venues.binance_replies import (
     rows,
     single_cancel,
 )
-from panicboard.venues.errors import EndpointGone, OrderNotFound
-from panicboard.venues.far_orders import Rules, far_bid, far_stop, plain
+from panicboard.venues.errors import OrderNotFound
 from panicboard.venues.values import flag
 
-T = TypeVar("T")
-
-#: Charged for margin openOrders without a symbol. The venue charges one unit for each symbol it trades,
-#: a number it does not tell; its used-weight header puts right what this guesses wrong (unverified).
-MARGIN_ALL_ORDERS_WEIGHT = 500
-#: How long um/conditional is used before um/algo is tried again.
-ALGO_RETRY_S = 900.0
 HISTORY_WINDOW_MS = 7 * 24 * 3600 * 1000  # the venue wants the two times less than seven days apart
 #: The clock comes from a header that is cut to the second: the venue's may be this far ahead of it.
 CLOCK_ERROR_MS = 1000
-
-UM_CONDITIONAL = Family(
-    slug="um_conditional",
-    label="um/algo",
-    conditional=True,
-    cancel_weight=1,
-    list_symbol_weight=1,
-    list_all_weight=40,
-    query_weight=1,
-    triggers_into="um",
-)
-CM_CONDITIONAL = Family(
-    slug="cm_conditional",
-    label="cm/conditional",
-    conditional=True,
-    cancel_weight=1,
-    list_symbol_weight=1,
-    list_all_weight=40,
-    query_weight=2,  # open and finished orders are two calls
-    triggers_into="cm",
-)
-UM = Family(
-    slug="um",
-    label="um",
-    conditional=False,
-    cancel_weight=1,
-    list_symbol_weight=1,
-    list_all_weight=40,
-    query_weight=1,
-)
-CM = Family(
-    slug="cm",
-    label="cm",
-    conditional=False,
-    cancel_weight=1,
-    list_symbol_weight=1,
-    list_all_weight=40,
-    query_weight=1,
-)
-MARGIN = Family(
-    slug="margin",
-    label="margin",
-    conditional=False,
-    cancel_weight=2,
-    list_symbol_weight=5 + 5,  # orders, and order lists
-    list_all_weight=MARGIN_ALL_ORDERS_WEIGHT + 5,
-    query_weight=10,
-)
-
-#: New orders, of all books together.
-ORDERS = Limit("papi-orders", "key", 1200)
-#: Where a canary's orders stand: symbols whose smallest order is worth 10 USD at most.
-CANARY_SYMBOLS = {"um": "XRPUSDT", "cm": "ETHUSD_PERP", "margin": "XRPUSDT"}
-#: Portfolio margin has no market data: each product's API tells, at its own address, for its own limit.
-_MARKET_LIMITS = {
-    "fapi": Limit("fapi", "address", 2400),
-    "dapi": Limit("fapi", "address", 2400),  # one limit with USD-M since 2026-06-30
-    "api": Limit("api", "address", 6000),
-}
-#: Books that trade the same symbols: what is known in one is cancelled and read in both.
-_GROUPS = ((UM_CONDITIONAL, UM), (CM_CONDITIONAL, CM), (MARGIN,))
-_MASS_CANCEL_WEIGHTS = {UM_CONDITIONAL: 1, CM_CONDITIONAL: 1, UM: 1, CM: 1, MARGIN: 5}
-
-# time.monotonic() of when um/algo last answered that it is gone, by base URL.
-_algo_gone_at: dict[str, float] = {}
-#: The venue's code for a call that it has removed.
-GONE_CODE = "-21015"
 
 
 class BinancePortfolio(VenueAdapter):
@@ -163,23 +94,17 @@ class BinancePortfolio(VenueAdapter):
 
     @classmethod
     def book_symbols(cls, symbol: str) -> list[BookSymbol]:
-        """The books that can trade a symbol, told by its form: BTCUSD_PERP is cm, BTCUSDT um or margin."""
-        if re.search(r"USD_(PERP|\d{6})$", symbol):
-            families: tuple[Family, ...] = (CM_CONDITIONAL, CM)
-        elif "_" in symbol:
-            families = (UM_CONDITIONAL, UM)  # BTCUSDT_260327, a delivery contract
-        else:
-            families = (UM_CONDITIONAL, UM, MARGIN)
-        return [BookSymbol(family.slug, symbol) for family in families]
+        """The books that can trade a symbol, told by its form."""
+        return [BookSymbol(family.slug, symbol) for family in books_of(symbol)]
 
     @classmethod
     def mass_cancels(cls, symbols: Collection[BookSymbol], *, whole_account: bool) -> list[MassCancel]:
         """Each book that trades a symbol, conditional first; the venue has no account-wide call."""
         return [
-            MassCancel(family.slug, name, _MASS_CANCEL_WEIGHTS[family])
+            MassCancel(family.slug, name, MASS_CANCEL_WEIGHTS[family])
             for name in sorted({known.symbol for known in symbols})
             for family in cls.families
-            if name in _symbols_of(family, symbols)
+            if name in symbols_of(family, symbols)
         ]
 
     @classmethod
@@ -187,7 +112,7 @@ class BinancePortfolio(VenueAdapter):
         """One listing for each book that trades a symbol; all of a book where that costs no more."""
         listings: list[Listing] = []
         for family in cls.families:
-            names = _symbols_of(family, symbols or ())
+            names = symbols_of(family, symbols or ())
             if symbols is None or len(names) * family.list_symbol_weight >= family.list_all_weight:
                 listings.append(Listing(family.slug, None, family.list_all_weight))
             else:
@@ -225,7 +150,8 @@ class BinancePortfolio(VenueAdapter):
             except OrderNotFound:
                 return MassCancelReply()
         if call.family == UM_CONDITIONAL.slug:
-            self._algo_or_strategy(
+            algo_or_strategy(
+                self.http.base_url,
                 lambda: self.cancel_all_algo(symbol),
                 lambda: self.cancel_all_strategies("um", symbol),
                 cancels=True,
@@ -333,8 +259,8 @@ class BinancePortfolio(VenueAdapter):
         """
         symbol = listing.symbol
         if listing.family == UM_CONDITIONAL.slug:
-            return self._algo_or_strategy(
-                lambda: self.open_algo(symbol), lambda: self.open_strategies("um", symbol)
+            return algo_or_strategy(
+                self.http.base_url, lambda: self.open_algo(symbol), lambda: self.open_strategies("um", symbol)
             )
         if listing.family == CM_CONDITIONAL.slug:
             return self.open_strategies("cm", symbol)
@@ -403,7 +329,9 @@ class BinancePortfolio(VenueAdapter):
         still found.
         """
         if ref.family == UM_CONDITIONAL.slug:
-            return self._algo_or_strategy(lambda: self.algo(ref), lambda: self._strategy("um", ref))
+            return algo_or_strategy(
+                self.http.base_url, lambda: self.algo(ref), lambda: self._strategy("um", ref)
+            )
         if ref.family == CM_CONDITIONAL.slug:
             return self._strategy("cm", ref)
         if ref.family == MARGIN.slug:
@@ -463,115 +391,12 @@ class BinancePortfolio(VenueAdapter):
         return same_order(ordinary_order("margin", reply), ref)
 
     def plan_far_order(self, family: str) -> FarOrder:
-        """The smallest order of one book that cannot fill, by what that product's own API tells."""
-        product = family.removesuffix("_conditional")
-        symbol = CANARY_SYMBOLS[product]
-        rules, price = {"um": self.um_market, "cm": self.cm_market, "margin": self.margin_market}[product](
-            symbol
-        )
-        plan = far_stop if self.family(family).conditional else far_bid
-        return plan(family, symbol, price, rules)
-
-    def um_market(self, symbol: str) -> tuple[Rules, Decimal]:
-        """The rules and the present price of a um symbol.
-
-        GET /fapi/v1/exchangeInfo, weight 1, and GET /fapi/v1/premiumIndex, weight 1 with a symbol; no key.
-        https://developers.binance.com/docs/derivatives/usds-margined-futures/market-data/rest-api/Mark-Price
-        """
-        http = self._market("fapi")
-        rules = symbol_rules(http.public("GET", "/fapi/v1/exchangeInfo", 1), symbol)
-        reply = http.public("GET", "/fapi/v1/premiumIndex", 1, {"symbol": symbol})
-        return rules, price_of(reply, symbol, "markPrice")
-
-    def cm_market(self, symbol: str) -> tuple[Rules, Decimal]:
-        """The rules and the present price of a cm symbol.
-
-        GET /dapi/v1/exchangeInfo, weight 1, and GET /dapi/v1/premiumIndex, weight 10; no key.
-        https://developers.binance.com/docs/derivatives/coin-margined-futures/market-data/rest-api/Index-Price-and-Mark-Price
-        """
-        http = self._market("dapi")
-        rules = symbol_rules(http.public("GET", "/dapi/v1/exchangeInfo", 1), symbol)
-        reply = http.public("GET", "/dapi/v1/premiumIndex", 10, {"symbol": symbol})
-        return rules, price_of(reply, symbol, "markPrice")
-
-    def margin_market(self, symbol: str) -> tuple[Rules, Decimal]:
-        """The rules and the present price of a margin symbol, which is one of the Spot market.
-
-        GET /api/v3/exchangeInfo, weight 20, and GET /api/v3/ticker/price, weight 2 with a symbol; no key.
-        https://developers.binance.com/docs/binance-spot-api-docs/rest-api/market-data-endpoints#symbol-price-ticker
-        """
-        http = self._market("api")
-        rules = symbol_rules(http.public("GET", "/api/v3/exchangeInfo", 20, {"symbol": symbol}), symbol)
-        reply = http.public("GET", "/api/v3/ticker/price", 2, {"symbol": symbol})
-        return rules, price_of(reply, symbol, "price")
+        """The smallest order of one book that cannot fill."""
+        return plan(self.http, self.family(family))
 
     def place_far_order(self, order: FarOrder, client_order_id: str) -> Order:
         """Place an order in the book of its family, once."""
-        if order.family == UM_CONDITIONAL.slug:
-            # A call that is gone has placed nothing: the older one may follow.
-            placed = self._algo_or_strategy(
-                lambda: self.place_algo(order, client_order_id),
-                lambda: self.place_strategy("um", order, client_order_id),
-            )
-        elif order.family == CM_CONDITIONAL.slug:
-            placed = self.place_strategy("cm", order, client_order_id)
-        else:
-            placed = self.place_ordinary(order, client_order_id)
-        return as_placed(placed, client_order_id)
-
-    def place_ordinary(self, order: FarOrder, client_order_id: str) -> Order:
-        """Place a bid: on um and cm one that is refused rather than taken at once (GTX).
-
-        POST /papi/v1/um/order, /papi/v1/cm/order or /papi/v1/margin/order, weight 1, one of the order count.
-        Raises VenueRejected, as for want of margin, and OutcomeUnknown when it may stand: never to be
-        repeated then.
-        https://developers.binance.com/docs/derivatives/portfolio-margin/trade/New-UM-Order
-        https://developers.binance.com/docs/derivatives/portfolio-margin/trade/New-CM-Order
-        https://developers.binance.com/docs/derivatives/portfolio-margin/trade/New-Margin-Order
-        """
-        params = {
-            "symbol": order.symbol,
-            "side": "BUY",
-            "type": order.order_type,
-            "timeInForce": "GTC" if order.family == MARGIN.slug else "GTX",
-            "quantity": plain(order.quantity),
-            "price": plain(order.price),
-            "newClientOrderId": client_order_id,
-            "newOrderRespType": "RESULT",
-        }
-        self.http.budget.spend(ORDERS, 1)
-        reply = self.http.signed("POST", f"/papi/v1/{order.family}/order", 1, params)
-        return ordinary_order(order.family, reply)
-
-    def place_algo(self, order: FarOrder, client_order_id: str) -> Order:
-        """Place a conditional um order.
-
-        POST /papi/v1/um/algo/order, weight 1, one of the order count. Raises EndpointGone where
-        um/conditional serves.
-        https://developers.binance.com/docs/derivatives/portfolio-margin/trade/New-UM-Algo-Order
-        """
-        self.http.budget.spend(ORDERS, 1)
-        reply = self.http.signed("POST", "/papi/v1/um/algo/order", 1, algo_params(order, client_order_id))
-        return algo_order(UM_CONDITIONAL.slug, reply)
-
-    def place_strategy(self, book: str, order: FarOrder, client_order_id: str) -> Order:
-        """Place a conditional order of cm, or of um in the older generation.
-
-        POST /papi/v1/cm/conditional/order or /papi/v1/um/conditional/order, weight 1, one of the order count.
-        Raises EndpointGone for um where um/algo serves.
-        https://developers.binance.com/docs/derivatives/portfolio-margin/trade/New-CM-Conditional-Order
-        """
-        params = {
-            "symbol": order.symbol,
-            "side": "BUY",
-            "strategyType": order.order_type,
-            "quantity": plain(order.quantity),
-            "stopPrice": plain(order.trigger_price),
-            "newClientStrategyId": client_order_id,
-        }
-        self.http.budget.spend(ORDERS, 1)
-        reply = self.http.signed("POST", f"/papi/v1/{book}/conditional/order", 1, params)
-        return strategy_order(f"{book}_conditional", reply)
+        return place(self.http, order, client_order_id)
 
     def history_weight(self, family: str) -> int | None:
         """For every seven days begun and every thousand orders in them. None for margin.
@@ -587,7 +412,8 @@ class BinancePortfolio(VenueAdapter):
 
         def window(start_ms: int, end_ms: int) -> list[Order]:
             if family == UM_CONDITIONAL.slug:
-                return self._algo_or_strategy(
+                return algo_or_strategy(
+                    self.http.base_url,
                     lambda: self.algo_history(symbol, start_ms, end_ms),
                     lambda: self.strategy_history("um", symbol, start_ms, end_ms),
                 )
@@ -634,15 +460,13 @@ class BinancePortfolio(VenueAdapter):
         reply = self.http.signed("GET", path, 1, params)
         return of_symbol([strategy_order(f"{book}_conditional", item) for item in rows(reply, path)], symbol)
 
-    def _market(self, api: str) -> BinanceHttp:
-        """Another Binance API: its host's name begins with its own, where this one's begins with papi."""
-        base_url = self.http.base_url.replace("://papi.", f"://{api}.", 1)
-        return self.http.at(base_url, _MARKET_LIMITS[api])
-
     def _cancel(self, family: str, ref: OrderRef) -> None:
         if family == UM_CONDITIONAL.slug:
-            self._algo_or_strategy(
-                lambda: self.cancel_algo(ref), lambda: self.cancel_strategy("um", ref), cancels=True
+            algo_or_strategy(
+                self.http.base_url,
+                lambda: self.cancel_algo(ref),
+                lambda: self.cancel_strategy("um", ref),
+                cancels=True,
             )
         elif family == CM_CONDITIONAL.slug:
             self.cancel_strategy("cm", ref)
@@ -661,38 +485,3 @@ class BinancePortfolio(VenueAdapter):
         params = {"symbol": ref.symbol, **one_id(ref, "strategyId", "newClientStrategyId")}
         reply = self.http.signed("GET", path, 1, params)
         return same_order(strategy_order(f"{book}_conditional", reply), ref)
-
-    def _algo_or_strategy(
-        self, algo: Callable[[], T], strategy: Callable[[], T], *, cancels: bool = False
-    ) -> T:
-        """Make the um/algo call, or the um/conditional one where um/algo is known to be gone.
-
-        Only the venue's own code says that it is gone: a bare 404 may be a gateway's, and what um/conditional
-        then tells, if it told of no order, would prove nothing. Cancels are sent there all the same. Raises
-        EndpointGone when neither is there; um/algo is then asked again the next time.
-        """
-        base_url = self.http.base_url
-        gone_at = _algo_gone_at.get(base_url)
-        if gone_at is None or time.monotonic() - gone_at >= ALGO_RETRY_S:
-            try:
-                answer = algo()
-            except EndpointGone as exc:
-                if exc.code == GONE_CODE:
-                    _algo_gone_at[base_url] = time.monotonic()
-                elif not cancels:
-                    raise
-            else:
-                _algo_gone_at.pop(base_url, None)
-                return answer
-        try:
-            return strategy()
-        except EndpointGone:
-            _algo_gone_at.pop(base_url, None)
-            raise
-
-
-def _symbols_of(family: Family, symbols: Collection[BookSymbol]) -> list[str]:
-    """The symbols to cancel or list in one book: its own, and those of the book it shares symbols with."""
-    group = next(group for group in _GROUPS if family in group)
-    slugs = {twin.slug for twin in group}
-    return sorted({known.symbol for known in symbols if known.family in slugs})

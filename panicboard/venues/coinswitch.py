@@ -278,7 +278,8 @@ class CoinSwitch(VenueAdapter):
             "time_in_force": "GTC",
             "client_order_id": client_order_id,
         }
-        return _order(_data(self.http.signed("POST", "/trade/api/v2/futures/order", PLACE, body=body)))
+        placed = _order(_data(self.http.signed("POST", "/trade/api/v2/futures/order", PLACE, body=body)))
+        return same_order(placed, OrderRef(ORDINARY.slug, order.symbol, "", client_order_id))
 
     def history_weight(self, family: str) -> int | None:
         """Two calls of the "closed" limit as a rule; one more for every 50 orders and every 7 days."""

@@ -7,6 +7,7 @@ A requests exception carries the full URL, signature included, so only its type 
 import json
 import logging
 import re
+import ssl
 import threading
 import time
 from collections.abc import Mapping
@@ -19,7 +20,8 @@ from urllib.parse import unquote
 
 import requests
 from requests.adapters import HTTPAdapter
-from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError
+from requests.exceptions import InvalidSchema, InvalidURL
+from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnectionError, ProxyError, SSLError
 
 from panicboard.venues.base import DIRECT, Route
 from panicboard.venues.errors import (
@@ -33,8 +35,8 @@ from panicboard.venues.errors import (
 from panicboard.venues.values import whole
 
 logger = logging.getLogger(__name__)
-# Its DEBUG lines carry whole URLs, signature included.
-logging.getLogger("urllib3").setLevel(logging.INFO)
+# Its DEBUG lines, and its warnings of odd headers, carry whole URLs, signature included.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 CONNECT_TIMEOUT_S = 3.05
 READ_TIMEOUT_S = 5.0
@@ -183,9 +185,17 @@ def _parsed(text: str) -> Any:
 
 
 def retry_after_ms(reply: Reply) -> int | None:
-    """How long the venue's header asks for silence: from 1 s to the longest ban; None if it does not."""
+    """How long the venue's header asks for silence: from 1 s to the longest ban; None if it does not.
+
+    The header names seconds or, as gateways like to, a moment, which is by the clock that wrote its Date.
+    """
     seconds = whole(reply.headers.get("Retry-After"))
-    return None if seconds is None else min(max(1, seconds) * 1000, LONGEST_BAN_MS)
+    if seconds is not None:
+        return min(max(1, seconds) * 1000, LONGEST_BAN_MS)
+    until_ms, made_ms = date_ms(reply, "Retry-After"), date_ms(reply)
+    if until_ms is None or made_ms is None:
+        return None
+    return min(max(1000, until_ms - made_ms), LONGEST_BAN_MS)
 
 
 def refuse_copy(reply: Reply, what: str, asked_ms: int | None, clock: Clock) -> None:
@@ -211,10 +221,10 @@ def _copy(reply: Reply, what: str, how: str) -> OutcomeUnknown:
     return OutcomeUnknown(f"{what}: the answer is a cached copy, {how}", status=reply.status)
 
 
-def date_ms(reply: Reply) -> int | None:
-    """When the answer was made by its Date header, which is cut to the second; None if that does not tell."""
+def date_ms(reply: Reply, header: str = "Date") -> int | None:
+    """The moment that a header names, cut to the second; by default that when the answer was made."""
     try:
-        made = parsedate_to_datetime(reply.headers["Date"])
+        made = parsedate_to_datetime(reply.headers[header])
         return int((made if made.tzinfo else made.replace(tzinfo=UTC)).timestamp() * 1000)
     except (KeyError, TypeError, ValueError, OverflowError, IndexError):
         return None
@@ -234,16 +244,21 @@ def _prepared(
     return prepared
 
 
-#: What breaks before a request has left, a proxy that is not there or makes no tunnel among it.
-_NOTHING_SENT = (requests.ConnectTimeout, requests.exceptions.SSLError, requests.exceptions.ProxyError)
-
-
 def _never_sent(exc: requests.RequestException) -> bool:
-    if isinstance(
-        exc, requests.ConnectTimeout | requests.exceptions.SSLError | requests.exceptions.ProxyError
-    ):
+    """Whether it broke before the request could leave: no connection, no tunnel, a certificate refused.
+
+    The kind alone does not tell: it is a ProxyError, too, when a line through a proxy is cut after the
+    request, and an SSLError when TLS breaks in the midst of the answer.
+    """
+    if isinstance(exc, requests.ConnectTimeout | InvalidURL | InvalidSchema):
         return True
     reason = exc.args[0] if exc.args else None
     if isinstance(reason, MaxRetryError):
         reason = reason.reason
-    return isinstance(reason, NewConnectionError | ConnectTimeoutError)
+    if isinstance(reason, ProxyError):
+        reason = reason.original_error
+        if type(reason) is OSError and str(reason).startswith("Tunnel connection failed"):
+            return True
+    if isinstance(reason, SSLError):
+        reason = reason.args[0]
+    return isinstance(reason, NewConnectionError | ConnectTimeoutError | ssl.SSLCertVerificationError)

@@ -28,9 +28,10 @@ _taken: ContextVar[Route | None] = ContextVar("taken", default=None)
 
 
 def choose(base_url: str, routes: Sequence[Route]) -> Route:
-    """The first of these ways that is not known to be blocked; the first one when all are.
+    """The first of these ways that is not known to be blocked; when all are, the one that is soonest free.
 
-    Within a call it is the way which the call takes, whatever others have learnt meanwhile.
+    A ban can take days: beside it, a way that once gave no answer is still the one to try. Within a call
+    it is the way which the call takes, whatever others have learnt meanwhile.
     """
     if len(routes) == 1:
         return routes[0]
@@ -38,9 +39,7 @@ def choose(base_url: str, routes: Sequence[Route]) -> Route:
     if taken is not None and taken in routes:
         return taken
     now = time.monotonic()
-    return next(
-        (route for route in routes if _blocked_until.get((base_url, route.name), 0.0) <= now), routes[0]
-    )
+    return min(routes, key=lambda route: max(now, _blocked_until.get((base_url, route.name), 0.0)))
 
 
 def go_around(base_url: str, route: Route, for_s: float = AROUND_S) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import requests
 import responses
 
-from panicboard.venues import binance_portfolio, open_adapter
+from panicboard.venues import binance_portfolio_books, open_adapter
 from panicboard.venues.base import Credentials, Limit, VenueAdapter
 from panicboard.venues.errors import BudgetSpent
 from panicboard.venues.http import clock_of
@@ -64,7 +64,7 @@ def adapter_of(slug: str, budget: Bounded | None = None) -> VenueAdapter:
     """An account at a venue whose clock was read just now, and that is known for nothing else."""
     now_ns = time.time_ns()
     clock_of(URL).set(now_ns // 1_000_000, now_ns, now_ns)
-    binance_portfolio._algo_gone_at.clear()
+    binance_portfolio_books._algo_gone_at.clear()
     key = KEYS["ed25519" if slug == "coinswitch" else "hmac"]
     return open_adapter(slug, URL, key, budget=budget or Bounded(), account="alpha")
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 import responses
-from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError
+from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError, ProxyError, SSLError
 
 from panicboard.venues.base import Credentials, Limit
 from panicboard.venues.errors import (
@@ -104,8 +105,24 @@ def _json(status: int, code: int, msg: str) -> dict[str, Any]:
 
 
 _LEAKY = "https://fapi.binance.com/fapi/v1/order?symbol=BTCUSDT&signature=5ecre7"
-_REFUSED = MaxRetryError(None, _LEAKY, NewConnectionError(None, "Connection refused"))  # type: ignore[arg-type]
-_CUT = ProtocolError("Connection aborted.", RemoteDisconnected("Remote end closed connection"))
+_NOBODY = NewConnectionError(None, "Connection refused")  # type: ignore[arg-type]
+_CLOSED = RemoteDisconnected("Remote end closed connection")
+_CUT = ProtocolError("Connection aborted.", _CLOSED)
+
+
+def _in_pool(reason: Exception) -> MaxRetryError:
+    return MaxRetryError(None, _LEAKY, reason)  # type: ignore[arg-type]
+
+
+def _by_proxy(broke: Exception) -> dict[str, Any]:
+    """What requests raises when a call through a proxy breaks like this."""
+    return {"body": requests.exceptions.ProxyError(_in_pool(ProxyError("Unable to connect to proxy", broke)))}
+
+
+def _in_tls(broke: ssl.SSLError) -> dict[str, Any]:
+    """What requests raises when TLS breaks like this."""
+    return {"body": requests.exceptions.SSLError(_in_pool(SSLError(broke)))}
+
 
 BINANCE_FAILURES = [
     Failure("403 firewall", {"status": 403, "body": "<html>denied</html>"}, RateLimited, 403, "", 60_000),
@@ -152,6 +169,7 @@ BINANCE_FAILURES = [
         503,
     ),
     Failure("503 B", {"status": 503, "body": "Service Unavailable."}, NotDone, 503),
+    Failure("503 page", {"status": 503, "body": "<p>Service Unavailable</p>"}, OutcomeUnknown, 503),
     Failure(
         "503 C",
         {"status": 503, "body": "Internal error; unable to process your request. Please try again."},
@@ -196,7 +214,13 @@ BINANCE_FAILURES = [
     Failure("read timeout", {"body": requests.ReadTimeout(_LEAKY)}, OutcomeUnknown),
     Failure("connection cut", {"body": requests.ConnectionError(_CUT)}, OutcomeUnknown),
     Failure("connect timeout", {"body": requests.ConnectTimeout(_LEAKY)}, NotDone),
-    Failure("connection refused", {"body": requests.ConnectionError(_REFUSED)}, NotDone),
+    Failure("connection refused", {"body": requests.ConnectionError(_in_pool(_NOBODY))}, NotDone),
+    Failure("proxy refused", _by_proxy(_NOBODY), NotDone),
+    Failure("no tunnel", _by_proxy(OSError("Tunnel connection failed: 407 Who are you?")), NotDone),
+    Failure("cut behind a proxy", _by_proxy(_CLOSED), OutcomeUnknown),
+    Failure("certificate refused", _in_tls(ssl.SSLCertVerificationError(1, "self-signed")), NotDone),
+    Failure("TLS broken", _in_tls(ssl.SSLError(1, "[SSL] bad record mac")), OutcomeUnknown),
+    Failure("no proxy's URL", {"body": requests.exceptions.InvalidProxyURL(_LEAKY)}, NotDone),
 ]
 
 

@@ -8,6 +8,7 @@ https://developers.binance.com/docs/binance-spot-api-docs/rest-api/request-secur
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import socket
@@ -25,7 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from panicboard.venues.base import Credentials, Limit, OrderState
+from panicboard.venues.base import Budget, Credentials, Limit, OrderState, Route
 from panicboard.venues.binance import BinanceHttp, encode, id_list, order_state, signer
 from panicboard.venues.binance_replies import acknowledge, rows
 from panicboard.venues.errors import (
@@ -330,6 +331,19 @@ def test_a_ban_lasts_until_the_time_in_the_venues_text(venue, venue_http, budget
     assert budget.blocked == [("fapi", caught.value.retry_after_ms)]
 
 
+def test_a_bans_end_is_told_by_the_venues_clock(venue, venue_http):
+    clock = clock_of(URL)
+    venue_ms = time.time_ns() // 1_000_000 - 5000  # ours is 5 s fast
+    clock.set(venue_ms, time.time_ns(), time.time_ns())
+    text = f"Way too many requests; IP banned until {venue_ms + 300_000}."
+    venue_http.get(f"{URL}/fapi/v1/openOrders", status=418, json={"code": -1003, "msg": text})
+
+    with pytest.raises(RateLimited) as caught:
+        venue.signed("GET", "/fapi/v1/openOrders", 1, {})
+
+    assert 299_000 < caught.value.retry_after_ms <= 300_000
+
+
 CODES: dict[int, type[VenueError]] = {
     -1000: OutcomeUnknown,
     -1001: NotDone,
@@ -422,20 +436,37 @@ def test_a_status_nobody_knows_is_an_error(venue_status):
         order_state(venue_status)
 
 
-@pytest.fixture
-def cutting_server() -> Iterator[str]:
-    """A server that reads a request and hangs up; its address."""
+@contextlib.contextmanager
+def server(answer: bytes) -> Iterator[str]:
+    """A server that reads one request, answers with these bytes and hangs up; its address."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
-        def hang_up() -> None:
+        def serve() -> None:
             connection, _ = listener.accept()
             with connection:
                 connection.recv(65536)
+                connection.sendall(answer)
 
-        thread = threading.Thread(target=hang_up)
+        thread = threading.Thread(target=serve)
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         thread.join()
+
+
+@pytest.fixture
+def cutting_server() -> Iterator[str]:
+    """A server that reads a request and hangs up; its address."""
+    with server(b"") as url:
+        yield url
+
+
+def through(proxy_url: str, base_url: str, credentials: Credentials, budget: Budget) -> BinanceHttp:
+    """An account whose calls go through this proxy."""
+    routes = (Route("proxy", proxy_url=proxy_url),)
+    clock = "/fapi/v1/time"
+    return BinanceHttp(
+        base_url, credentials, limit=LIMIT, budget=budget, account="alpha", time_path=clock, routes=routes
+    )
 
 
 def test_a_line_cut_after_the_request_is_unknown_and_shows_no_signature(
@@ -451,6 +482,49 @@ def test_a_line_cut_after_the_request_is_unknown_and_shows_no_signature(
 
     assert str(caught.value) == "DELETE /fapi/v1/allOpenOrders: no answer (ConnectionError)"
     assert caught.value.__suppress_context__
+
+
+def test_a_line_through_a_proxy_that_is_cut_after_the_request_is_unknown(
+    cutting_server, binance_key, budget, clock_in_step
+):
+    base_url = "http://127.0.0.1:9"
+    clock_in_step(base_url)
+    proxy_url = cutting_server.replace("://", "://desk:hunter2@")
+
+    with pytest.raises(OutcomeUnknown) as caught:
+        through(proxy_url, base_url, binance_key, budget).signed("DELETE", "/fapi/v1/order", 1, {})
+
+    assert str(caught.value) == "DELETE /fapi/v1/order: no answer (ProxyError)"
+
+
+def test_a_proxy_that_makes_no_tunnel_has_sent_nothing(
+    binance_key, budget, clock_in_step, venue_http, caplog
+):
+    base_url = "https://127.0.0.1:9"
+    clock_in_step(base_url)
+    venue_http.add_passthru(base_url)
+
+    with server(b"HTTP/1.1 407 Who are you?\r\nContent-Length: 0\r\n\r\n") as url:
+        venue = through(url.replace("://", "://desk:hunter2@"), base_url, binance_key, budget)
+        with pytest.raises(NotDone) as caught:
+            venue.signed("DELETE", "/fapi/v1/order", 1, {})
+
+    assert str(caught.value) == "DELETE /fapi/v1/order: no connection to the venue (ProxyError)"
+    assert "hunter2" not in caplog.text
+
+
+def test_an_odd_header_is_not_worth_a_log_line_with_the_signature(binance_key, budget, clock_in_step, caplog):
+    caplog.set_level("DEBUG")
+
+    with server(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nno header\r\n\r\n[]") as url:
+        clock_in_step(url)
+        venue = BinanceHttp(
+            url, binance_key, limit=LIMIT, budget=budget, account="alpha", time_path="/fapi/v1/time"
+        )
+        assert venue.signed("GET", "/fapi/v1/openOrders", 1, {}) == []
+
+    assert "GET /fapi/v1/openOrders 200" in caplog.text
+    assert "signature" not in caplog.text
 
 
 def test_a_refused_connection_was_surely_not_executed(binance_key, budget, clock_in_step):
@@ -496,6 +570,20 @@ def test_a_used_weight_that_cannot_be_is_not_told_to_the_budget(venue, venue_htt
 )
 def test_no_header_can_keep_us_silent_for_longer_than_the_longest_ban(venue, venue_http, header, wait_ms):
     venue_http.get(f"{URL}/fapi/v1/openOrders", status=429, json={}, headers={"Retry-After": header})
+
+    with pytest.raises(RateLimited) as caught:
+        venue.signed("GET", "/fapi/v1/openOrders", 1, {})
+
+    assert caught.value.retry_after_ms == wait_ms
+
+
+@pytest.mark.parametrize(
+    ("until", "wait_ms"),
+    [("Fri, 20 Nov 2026 12:05:00 GMT", 300_000), ("Fri, 20 Nov 2026 11:00:00 GMT", 1000), ("soon", 15_000)],
+)
+def test_a_header_may_name_the_moment_when_silence_ends(venue, venue_http, until, wait_ms):
+    headers = {"Date": "Fri, 20 Nov 2026 12:00:00 GMT", "Retry-After": until}
+    venue_http.get(f"{URL}/fapi/v1/openOrders", status=429, json={}, headers=headers)
 
     with pytest.raises(RateLimited) as caught:
         venue.signed("GET", "/fapi/v1/openOrders", 1, {})

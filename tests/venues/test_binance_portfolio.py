@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import pytest
 
-from panicboard.venues import binance_portfolio
+from panicboard.venues import binance_portfolio_books
 from panicboard.venues.base import (
     Access,
     BookSymbol,
@@ -22,7 +22,8 @@ from panicboard.venues.base import (
     OrderRef,
     OrderState,
 )
-from panicboard.venues.binance_portfolio import ALGO_RETRY_S, MARGIN_ALL_ORDERS_WEIGHT, BinancePortfolio
+from panicboard.venues.binance_portfolio import BinancePortfolio
+from panicboard.venues.binance_portfolio_books import ALGO_RETRY_S, MARGIN_ALL_ORDERS_WEIGHT
 from panicboard.venues.errors import (
     CredentialsRejected,
     EndpointGone,
@@ -162,7 +163,7 @@ CANCELLED_LEGS = (
 
 @pytest.fixture(autouse=True)
 def um_algo_not_known_to_be_gone(monkeypatch) -> None:
-    monkeypatch.setattr(binance_portfolio, "_algo_gone_at", {})
+    monkeypatch.setattr(binance_portfolio_books, "_algo_gone_at", {})
 
 
 @pytest.fixture
@@ -428,7 +429,7 @@ def test_a_bare_404_for_um_algo_is_no_reading_of_the_older_book(portfolio, venue
         portfolio.open_orders(Listing("um_conditional", None, 40))
 
     assert paths(venue_http) == ["/um/algo/openAlgoOrders"]
-    assert binance_portfolio._algo_gone_at == {}
+    assert binance_portfolio_books._algo_gone_at == {}
 
 
 def test_cancels_go_to_the_older_book_as_well_after_a_bare_404(portfolio, venue_http, payload):
@@ -440,17 +441,17 @@ def test_cancels_go_to_the_older_book_as_well_after_a_bare_404(portfolio, venue_
     portfolio.mass_cancel(MassCancel("um_conditional", "BTCUSDT", 1))
 
     assert paths(venue_http) == ["/um/algo/allOpenOrders", "/um/conditional/allOpenOrders"]
-    assert binance_portfolio._algo_gone_at == {}
+    assert binance_portfolio_books._algo_gone_at == {}
 
 
 def test_um_algo_is_tried_again_after_a_while(portfolio, venue_http, payload, monkeypatch):
     gone_at = time.monotonic() - ALGO_RETRY_S
-    monkeypatch.setattr(binance_portfolio, "_algo_gone_at", {URL: gone_at})
+    monkeypatch.setattr(binance_portfolio_books, "_algo_gone_at", {URL: gone_at})
     venue_http.get(f"{PAPI}/um/algo/openAlgoOrders", json=payload("binance_portfolio/algo_open_orders"))
 
     assert portfolio.open_orders(Listing("um_conditional", None, 40)) == [ALGO_ORDER]
 
-    assert binance_portfolio._algo_gone_at == {}
+    assert binance_portfolio_books._algo_gone_at == {}
 
 
 def test_a_um_conditional_book_that_neither_path_serves_is_an_error(portfolio, venue_http):
@@ -460,7 +461,7 @@ def test_a_um_conditional_book_that_neither_path_serves_is_an_error(portfolio, v
     with pytest.raises(EndpointGone):
         portfolio.open_orders(Listing("um_conditional", None, 40))
 
-    assert binance_portfolio._algo_gone_at == {}
+    assert binance_portfolio_books._algo_gone_at == {}
 
 
 @pytest.mark.parametrize(

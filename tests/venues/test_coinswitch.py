@@ -21,6 +21,7 @@ from panicboard.venues.base import (
     BookSymbol,
     CancelResult,
     Credentials,
+    FarOrder,
     Limit,
     Listing,
     MassCancel,
@@ -470,6 +471,21 @@ def test_order_that_the_venue_does_not_know_is_not_found(coinswitch, venue_http)
 def test_order_is_named_by_some_id(coinswitch):
     with pytest.raises(ValueError, match="named by no id"):
         coinswitch.order(OrderRef("ordinary", "BTCUSDT", ""))
+
+
+# Placing
+
+
+@pytest.mark.parametrize("change", [{"client_order_id": "another"}, {"symbol": "ETHUSDT"}])
+def test_order_of_another_is_not_taken_for_the_one_that_was_placed(coinswitch, venue_http, payload, change):
+    placed = payload("coinswitch/order")["data"]["order"] | {"client_order_id": "mine", "status": "RAISED"}
+    venue_http.post(ORDER_URL, json={"data": placed})
+    venue_http.post(ORDER_URL, json={"data": placed | change})
+    far = FarOrder("ordinary", "BTCUSDT", "LIMIT", Decimal("0.010"), price=Decimal(60000))
+
+    assert coinswitch.place_far_order(far, "mine").venue_order_id == ORDER_ID
+    with pytest.raises(OutcomeUnknown, match="was told of"):
+        coinswitch.place_far_order(far, "mine")
 
 
 # Open orders
