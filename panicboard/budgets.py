@@ -253,7 +253,7 @@ class AccountBudget:
 def _refused(limit: Limit, refusal: Refusal) -> BudgetSpent:
     until = timezone.now() + timedelta(milliseconds=refusal.ms)
     said = f"until {until:%H:%M:%S} the venue refuses {limit.pool} calls: {refusal.why}"
-    return BudgetSpent(said, retry_after_ms=refusal.ms, refused=True)
+    return BudgetSpent(said, retry_after_ms=refusal.ms, refused=True, by_address=limit.per == "address")
 
 
 def pool_name(base_url: str, limit: Limit, *, way: str, account_id: int) -> str:

@@ -18,7 +18,7 @@ from panicboard.budgets import AccountBudget, Work
 from panicboard.credentials import CredentialsUnusable
 from panicboard.leases import LostLease
 from panicboard.models import Sweep, SweptOrder
-from panicboard.sweeper import WATCH_QUIET_S, WATCH_S, Sweeper
+from panicboard.sweeper import ASK_AGAIN_S, WATCH_QUIET_S, WATCH_S, Sweeper
 from panicboard.swept_orders import SweptOrders
 from panicboard.venue_work import STILL_COMING, seen_lately
 from panicboard.venues.base import BookSymbol, Order
@@ -44,9 +44,9 @@ def look(sweeper: Sweeper) -> None:
             # A cancel costs next to nothing: rather one for nothing than orders that stand until we may look.
             _sweep_again(sweeper, [], "orders keep coming, and the limit holds looks back; cancelling")
             return
-        wait_s = exc.retry_after_ms / 1000
+        wait_s = min(exc.retry_after_ms / 1000, ASK_AGAIN_S)
         if isinstance(exc, RateLimited):
-            until = timezone.now() + timedelta(seconds=wait_s)
+            until = timezone.now() + timedelta(milliseconds=exc.retry_after_ms)
             changes = _not_looked_at(began_at, f"until {until:%H:%M:%S} the venue refuses calls: {exc}")
         elif exc.refused:
             changes = _not_looked_at(began_at, str(exc))

@@ -159,6 +159,12 @@ class _Counted:
     limit: Limit
     way: str
     pool: str
+    #: Where a ban of its address is told, if not there.
+    bans: str = ""
+
+    @property
+    def pools(self) -> list[str]:
+        return [self.pool, self.bans] if self.bans else [self.pool]
 
 
 @dataclass(slots=True)
@@ -175,9 +181,7 @@ def read(now: datetime) -> LimitsPage:
     """Read how every limit stands behind which there is an enabled account."""
     groups = _groups()
     to_come = turns.listings_to_come()
-    standings = pools.standings(
-        [limit.pool for group in groups.values() for limit in _limits_of_group(group)]
-    )
+    standings = pools.standings(_pools(one for group in groups.values() for one in _limits_of_group(group)))
     rows = [_row(group, standings or {}, to_come.get(key), now) for key, group in groups.items()]
     return LimitsPage(now, standings is not None, tuple(sorted(rows, key=lambda row: row.rank)))
 
@@ -189,7 +193,7 @@ def of_account(account: Account, now: datetime) -> tuple[Use, ...]:
         return ()
     # Those by key are the same on every way.
     limits = list(dict.fromkeys(one for way in ways_of(account) for one in _limits_of(account, adapter, way)))
-    standings = pools.standings([one.pool for one in limits]) or {}
+    standings = pools.standings(_pools(limits)) or {}
     return tuple(_use(one, standings, now) for one in limits)
 
 
@@ -250,8 +254,17 @@ def _limits_of(account: Account, adapter: type[VenueAdapter], way: str) -> list[
 
 
 def _counted(account: Account, limit: Limit, way: str) -> _Counted:
-    pool = budgets.pool_name(account.venue.base_url, limit, way=way, account_id=account.pk)
-    return _Counted(account, limit, way, pool)
+    def pool_of(limit: Limit, way: str) -> str:
+        return budgets.pool_name(account.venue.base_url, limit, way=way, account_id=account.pk)
+
+    bans = VENUES[account.venue.adapter].bans
+    return _Counted(
+        account, limit, way, pool_of(limit, way), pool_of(bans, ways_of(account)[0]) if bans else ""
+    )
+
+
+def _pools(limits: Iterable[_Counted]) -> list[str]:
+    return list(dict.fromkeys(pool for one in limits for pool in one.pools))
 
 
 def _row(group: _Group, standings: Mapping[str, Standing], to_come: ToCome | None, now: datetime) -> LimitRow:
@@ -285,7 +298,8 @@ def _row(group: _Group, standings: Mapping[str, Standing], to_come: ToCome | Non
 
 def _use(counted: _Counted, standings: Mapping[str, Standing], now: datetime) -> Use:
     limit, standing = counted.limit, standings.get(counted.pool)
-    refusal = standing.refusal if standing else None
+    said = [standings[pool].refusal for pool in counted.pools if pool in standings]
+    refusal = max((one for one in said if one), key=lambda one: one.ms, default=None)
     return Use(
         name=limit.pool,
         way=counted.way,

@@ -43,8 +43,10 @@ WATCH_S, WATCH_QUIET_S = 2.0, 15.0
 #: What the latch sweeps is proven clear again when none has come for so long: a proof takes a full listing,
 #: and a bot that quotes on would use up the limit with proofs that are worth nothing a moment later.
 QUIET_BEFORE_PROOF = timedelta(seconds=10)
-#: How long a sweep that waits for its turn believes what it was told of it: a little more than a window.
-ESTIMATE_AGAIN_S = 75.0
+#: So long at most does a sweep wait for its turn, or for the end of a ban, before it asks again: a little
+#: more than a window. Others may have failed, or needed less than was thought; a ban can take days, and the
+#: account have got another way out meanwhile. Asking costs no call: the budget refuses by itself.
+ASK_AGAIN_S = 75.0
 #: An account that was last read longer ago than this may well have orders on symbols that nobody knows of.
 STALE = timedelta(minutes=1)
 
@@ -98,11 +100,8 @@ class Sweeper(VenueWork):
                     return
                 wait_s, changes = self.left_over()
             except BudgetSpent as exc:
-                wait_s = exc.retry_after_ms / 1000
+                wait_s = min(exc.retry_after_ms / 1000, ASK_AGAIN_S)
                 changes = self._held_back(exc)
-                if not exc.refused:
-                    # The time is an estimate: others may fail, be released, or need less than was thought.
-                    wait_s = min(wait_s, ESTIMATE_AGAIN_S)
                 cancel_s = self._cancel_again_s()
                 if wait_s > cancel_s and self._keep_coming(STILL_COMING):
                     # What comes while the limit holds a full listing back is cancelled all the same.
@@ -115,8 +114,8 @@ class Sweeper(VenueWork):
                         "last_word": f"{exc}; orders keep coming",
                     }
             except RateLimited as exc:
-                wait_s = exc.retry_after_ms / 1000
-                until = timezone.now() + timedelta(seconds=wait_s)
+                wait_s = min(exc.retry_after_ms / 1000, ASK_AGAIN_S)
+                until = timezone.now() + timedelta(milliseconds=exc.retry_after_ms)
                 changes = self.failed(f"the venue refuses every call until {until:%H:%M:%S}: {exc}")
             except (credentials.CredentialsUnusable, VenueError) as exc:
                 changes = self.failed(str(exc))

@@ -3,10 +3,12 @@
 import socket
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
-from panicboard import budgets, credentials, pools
+from panicboard import budgets, credentials, pools, sweeper
 from panicboard.budgets import AccountBudget, Work
 from panicboard.models import Account, Egress
 from panicboard.venues import VENUES as VENUE_ADAPTERS
@@ -66,7 +68,9 @@ def account_budget(account: Account) -> AccountBudget:
 
 
 def limit_of(account: Account) -> Limit:
-    return VENUE_ADAPTERS[account.venue.adapter].listing_limit()
+    """The limit under which a ban of an address is kept."""
+    adapter = VENUE_ADAPTERS[account.venue.adapter]
+    return adapter.bans or adapter.listing_limit()
 
 
 @pytest.mark.parametrize("adapter", VENUES)
@@ -116,14 +120,14 @@ def test_second_way_is_taken_while_the_venue_bans_the_first(stage: Stage, adapte
     stage.read(account)
     stage.simulator.fault("418", account=account.name, count=1, seconds=300, **at(CALLS[adapter].listing))
 
-    sweep = stage.work_until_over(stage.press(account), deliveries=2)
+    sweep = stage.work(stage.press(account))
 
     stage.assert_proven(sweep)
     assert addresses(stage) == [USUAL, SECOND]  # not one more call to where it was banned
     assert [call["status"] for call in stage.simulator.log()].count(418) == 1
 
 
-@pytest.mark.parametrize("adapter", LIMITED_BY_ADDRESS)
+@pytest.mark.parametrize("adapter", VENUES)
 def test_second_way_is_taken_while_the_first_is_banned_and_another_process_was_told(
     stage: Stage, adapter: str
 ) -> None:
@@ -137,6 +141,23 @@ def test_second_way_is_taken_while_the_first_is_banned_and_another_process_was_t
     stage.assert_proven(sweep)
     assert sweep.failures == 0
     assert addresses(stage) == [SECOND]
+
+
+@pytest.mark.parametrize("adapter", VENUES)
+def test_way_that_an_account_gets_during_a_ban_is_taken_soon(stage: Stage, adapter: str) -> None:
+    account = stage.account(adapter)
+    stage.seed(account, 2)
+    three_days = {"seconds": 259_200} if adapter != "coinswitch" else {}
+    stage.simulator.fault("418", account=account.name, count=1, **three_days)
+    banned = stage.work(stage.press(account))
+    go(account, None, from_address(SECOND))
+
+    sweep = stage.work(banned)
+
+    assert banned.state == State.FAILED
+    assert banned.due_at <= timezone.now() + timedelta(seconds=sweeper.ASK_AGAIN_S)
+    stage.assert_proven(sweep)
+    assert addresses(stage) == [USUAL, SECOND]
 
 
 def test_account_waits_when_both_its_ways_are_banned(stage: Stage) -> None:

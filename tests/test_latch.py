@@ -168,7 +168,7 @@ def test_look_that_the_venue_refuses_says_until_when_to_whoever_was_told_and_to_
     for one in (refused, again):
         assert re.fullmatch(said, one.last_word), one.last_word
         assert (one.state, one.watched_at) == (State.CLEAR, None)
-        assert one.due_at > timezone.now() + timedelta(seconds=280)
+        assert one.due_at > timezone.now() + timedelta(seconds=sweeper.WATCH_QUIET_S)
     assert len(stage.simulator.log(account.name)) == sent
     stage.simulator.clear_faults()
     stage.minute_passes()

@@ -87,6 +87,7 @@ def _refused(limit: Limit, refused: Refusal) -> BudgetSpent:
         f"until {until} the venue refuses {limit.pool} calls: {refused.why}",
         retry_after_ms=refused.ms,
         refused=True,
+        by_address=limit.per == "address",
     )
 
 

@@ -244,6 +244,8 @@ class VenueAdapter(ABC):
     #: to an ordinary one, so the conditional book is always read first.
     families: ClassVar[tuple[Family, ...]]
     limits: ClassVar[tuple[Limit, ...]]
+    #: Under which a ban of an address is kept where the venue counts by key.
+    bans: ClassVar[Limit | None] = None
     key_types: ClassVar[tuple[str, ...]]
     has_countdown: ClassVar[bool] = False
     #: Can the venue report its countdowns (`countdowns()`)?

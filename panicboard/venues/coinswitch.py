@@ -30,7 +30,7 @@ from panicboard.venues.base import (
     OrderState,
     VenueAdapter,
 )
-from panicboard.venues.coinswitch_http import CoinSwitchHttp
+from panicboard.venues.coinswitch_http import BANS, CoinSwitchHttp
 from panicboard.venues.errors import (
     CredentialsRejected,
     EndpointGone,
@@ -116,6 +116,7 @@ class CoinSwitch(VenueAdapter):
     label = "CoinSwitch PRO"
     families = (ORDINARY,)
     limits: ClassVar[tuple[Limit, ...]] = (OPEN, CANCEL_ALL, CANCEL, STATUS, CLOSED, PLACE, MARKET)
+    bans: ClassVar[Limit | None] = BANS
     key_types = ("ed25519",)
     account_wide_cancel = True
     account_wide_history = True

@@ -36,6 +36,8 @@ from panicboard.venues.values import quoted, time_ms
 TIME_PATH = "/trade/api/v2/time"
 #: Every limit counts calls in 60 s; the venue sends no hint of when it will listen again.
 RETRY_AFTER_MS = 60_000
+#: The venue publishes no limit by address. But who bans, bans an address, and then none of its keys may call.
+BANS = Limit("api", "address", 1_000_000)
 
 # Not published: how the venue words an order it does not know. Any other wording is a plain refusal.
 _NOT_FOUND = re.compile(r"order.*\b(not found|does not exist|not exist)", re.IGNORECASE)
@@ -141,6 +143,7 @@ class CoinSwitchHttp:
         reads: bool = False,
     ) -> dict[str, Any]:
         def send(route: Route) -> dict[str, Any]:
+            self.budget.spend(BANS, 1)
             epoch_ms = self.clock.now_ms()
             headers = self._headers(method, target, epoch_ms) if signed else {}
             read_ms = epoch_ms if reads else None
@@ -177,8 +180,10 @@ class CoinSwitchHttp:
                         f"{what}: the answer is not a JSON object", status=reply.status, text=_said(reply)
                     )
                 return reply.json
-            if isinstance(error, RateLimited) and limit is not None:
-                self.budget.block(limit, error.retry_after_ms, str(error))
+            if isinstance(error, RateLimited):
+                refused = BANS if error.banned else limit
+                if refused is not None:
+                    self.budget.block(refused, error.retry_after_ms, str(error))
             raise error
 
 

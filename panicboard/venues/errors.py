@@ -74,13 +74,17 @@ class RateLimited(NotDone):
 class BudgetSpent(NotDone):
     """Our own share of the venue's limit is used up; the call was held back, for `retry_after_ms`.
 
-    `refused` says that it is the venue which wants silence until then, from everybody who shares the limit.
+    `refused` says that it is the venue which wants silence until then, from everybody who shares the limit;
+    `by_address`, that it wants it from this address, and another one may call.
     """
 
-    def __init__(self, message: str, *, retry_after_ms: int, refused: bool = False) -> None:
+    def __init__(
+        self, message: str, *, retry_after_ms: int, refused: bool = False, by_address: bool = False
+    ) -> None:
         super().__init__(message)
         self.retry_after_ms = retry_after_ms
         self.refused = refused
+        self.by_address = by_address
 
 
 class OutcomeUnknown(VenueError):

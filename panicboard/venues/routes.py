@@ -87,9 +87,9 @@ def _by(route: Route) -> Iterator[None]:
 
 def _around_s(exc: NotDone, limit: Limit | None) -> float | None:
     """How long to go another way after this; None where another way would not help."""
-    by_address = limit is not None and limit.per == "address"
     if isinstance(exc, RateLimited):
+        by_address = limit is not None and limit.per == "address"
         return exc.retry_after_ms / 1000 if exc.banned or by_address else None
     if isinstance(exc, BudgetSpent):
-        return exc.retry_after_ms / 1000 if exc.refused and by_address else None
+        return exc.retry_after_ms / 1000 if exc.refused and exc.by_address else None
     return AROUND_S if exc.broke else None

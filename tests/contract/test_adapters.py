@@ -825,7 +825,8 @@ def test_refusal_of_everything_tells_how_long_and_is_passed_on(
         calls_of(desk, order)["listing"]()
 
     assert (caught.value.retry_after_ms, caught.value.banned) == (wanted_ms, banned)
-    assert desk.budget.blocked == [(desk.adapter.listing_limit().pool, wanted_ms)]
+    limit = (banned and desk.adapter.bans) or desk.adapter.listing_limit()
+    assert desk.budget.blocked == [(limit.pool, wanted_ms)]
 
 
 @every_venue

@@ -16,6 +16,8 @@ class BadDay:
     options_coinswitch: dict[str, Any] = field(default_factory=dict)
     #: The venues where it means that a limit is reached, and that silence is wanted.
     limits: frozenset[str] = frozenset()
+    #: It concerns an address, also where limits are counted by key.
+    bans: bool = False
 
     def of(self, adapter: str) -> dict[str, Any]:
         """The fault as the simulator takes it."""
@@ -28,7 +30,7 @@ class BadDay:
 
     def silences(self, adapter: str) -> bool:
         """Whether no account of this venue may call meanwhile: limits by address are everybody's."""
-        return adapter in self.limits and adapter != "coinswitch"  # which counts by key
+        return adapter in self.limits and (self.bans or adapter != "coinswitch")  # which counts by key
 
 
 def _clock(ms: int, ms_coinswitch: int) -> BadDay:
@@ -72,8 +74,10 @@ BAD_DAYS = {
     "429 with Retry-After": BadDay(
         "429_retry_after", False, REFUSES, options={"seconds": 30}, limits=EVERYWHERE
     ),
-    "418": BadDay("418", False, "HTTP 418 -1003 Way too many requests", "HTTP 418", limits=EVERYWHERE),
-    "403 without JSON": BadDay("403_html", False, "HTTP 403", limits=EVERYWHERE),
+    "418": BadDay(
+        "418", False, "HTTP 418 -1003 Way too many requests", "HTTP 418", limits=EVERYWHERE, bans=True
+    ),
+    "403 without JSON": BadDay("403_html", False, "HTTP 403", limits=EVERYWHERE, bans=True),
     "garbage": BadDay("garbage", True, "the answer is not JSON", "the answer is not a JSON object"),
     "truncated JSON": BadDay("truncated", True, "no answer ("),
     "our clock 5 s fast": _clock(-5000, -70_000),

@@ -41,7 +41,8 @@ class Fault:
 
 _SILENT = (
     "At Binance this is about the address: its other accounts keep silent with the one that was struck, and "
-    "accounts of other venues are not delayed. CoinSwitch counts by key. (On options, 503 throttled too.)"
+    "accounts of other venues are not delayed. CoinSwitch counts by key, and bans an address. (On options, "
+    "503 throttled too.)"
 )
 _CLOCK = (
     "As the venue's own time tells it, and as only its refusals do: the first is put right at once. "

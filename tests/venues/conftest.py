@@ -16,6 +16,7 @@ import responses
 from urllib3.exceptions import MaxRetryError, NewConnectionError, ProtocolError, ProxyError, SSLError
 
 from panicboard.venues.base import Credentials, Limit
+from panicboard.venues.coinswitch_http import BANS
 from panicboard.venues.errors import (
     CredentialsRejected,
     NotDone,
@@ -45,7 +46,10 @@ def payload() -> Callable[[str], Any]:
 
 
 class RecordingBudget:
-    """A budget that never refuses and writes down what it is told, by pool."""
+    """A budget that never refuses and writes down what it is told, by pool.
+
+    A venue's ban has a pool of its own where limits are by key: it costs nothing to ask it.
+    """
 
     def __init__(self) -> None:
         self.spent: list[tuple[str, int]] = []
@@ -53,7 +57,8 @@ class RecordingBudget:
         self.blocked: list[tuple[str, int]] = []
 
     def spend(self, limit: Limit, weight: int) -> None:
-        self.spent.append((limit.pool, weight))
+        if limit is not BANS:
+            self.spent.append((limit.pool, weight))
 
     def observe(self, limit: Limit, used: int) -> None:
         self.observed.append((limit.pool, used))

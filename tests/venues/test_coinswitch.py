@@ -781,7 +781,8 @@ def test_a_failure_is_told_for_what_it_is(
     told = caught.value
     assert (type(told), told.status, told.text) == (error, status, text)
     assert budget.spent == [("cancel_all", 1)]
-    assert budget.blocked == ([] if blocked_ms is None else [("cancel_all", blocked_ms)])
+    pool = "api" if status == 403 else "cancel_all"  # who bans, bans the address
+    assert budget.blocked == ([] if blocked_ms is None else [(pool, blocked_ms)])
     assert "5ecre7" not in str(told)
 
 
