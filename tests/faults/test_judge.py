@@ -1,5 +1,7 @@
 """The judge itself: a sweep that held is let off, and each kind of wrong is called by its name."""
 
+import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +12,7 @@ from panicboard import credentials
 from panicboard.models import Account, Reading
 from tests.factories import make_desk, make_venue
 from tests.faults.judge import Record, objections
-from tests.sweep_stage import leaks
+from tests.sweep_stage import leaks, nothing_may_leak
 
 SECOND_US = 1_000_000
 PRESSED_US = 1_800_000_000 * SECOND_US
@@ -140,11 +142,16 @@ def test_coinswitch_is_not_listed_by_a_part_of_its_pages(pages: list[dict[str, A
     assert f"{PATH!r}) not listed after the cancel" in found
 
 
-@pytest.mark.django_db
-def test_secret_in_any_output_is_found_and_not_repeated() -> None:
+def make_alpha() -> Account:
     account = Account(desk=make_desk(), venue=make_venue("http://127.0.0.1:9"), name="alpha")
     credentials.seal(account, api_key="k" * 64, secret="s" * 64)
     account.save()
+    return account
+
+
+@pytest.mark.django_db
+def test_secret_in_any_output_is_found_and_not_repeated() -> None:
+    account = make_alpha()
     signed = f"GET /order?symbol=BTCUSDT&signature={'ab' * 32}"
 
     assert leaks(["nothing to see", "ksksks"]) == []
@@ -152,3 +159,23 @@ def test_secret_in_any_output_is_found_and_not_repeated() -> None:
     assert leaks([signed]) == ["a signature"]
     Reading.objects.create(account=account, due_at=timezone.now(), failure="bad key " + "k" * 64)
     assert leaks([]) == ["the key of alpha"]
+
+
+def log_it() -> None:
+    logging.getLogger("panicboard.venues").debug("signed with %s", "s" * 64)
+
+
+def log_its_traceback() -> None:
+    try:
+        raise ValueError("s" * 64)
+    except ValueError:
+        logging.getLogger("panicboard").exception("it failed")
+
+
+@pytest.mark.parametrize("tell", [log_it, log_its_traceback])
+@pytest.mark.django_db
+def test_secret_in_a_log_record_is_found_when_the_test_ends(tell: Callable[[], None]) -> None:
+    make_alpha()
+
+    with pytest.raises(AssertionError, match="it got out: the secret of alpha"), nothing_may_leak():
+        tell()
