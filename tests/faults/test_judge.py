@@ -36,7 +36,9 @@ def order(closed_s: float | None, **fields: Any) -> dict[str, Any]:
 
 CANCEL_CALL = ("DELETE", "/fapi/v1/allOpenOrders")
 CANCEL = call(1, *CANCEL_CALL)
-ALGO, ORDINARY = call(2, "GET", "/fapi/v1/openAlgoOrders"), call(3, "GET", "/fapi/v1/openOrders")
+LISTING = ("GET", "/fapi/v1/openOrders")
+KNOWN = call(1.5, *LISTING, params={"symbol": "BTCUSDT"})
+ALGO, ORDINARY = call(2, "GET", "/fapi/v1/openAlgoOrders"), call(3, *LISTING)
 HELD = Record(
     adapter="binance-usdm",
     state="clear",
@@ -46,7 +48,7 @@ HELD = Record(
     rows={KEY: "cancelled"},
     truth={KEY: "cancelled"},
     book=[order(closed_s=1)],
-    log=[CANCEL, ALGO, ORDINARY],
+    log=[CANCEL, KNOWN, ALGO, ORDINARY],
 )
 
 
@@ -72,6 +74,10 @@ def struck(one: dict[str, Any], kind: str) -> dict[str, Any]:
         ({"rows": {}}, "its rows are {}"),
         ({"besides": {("ordinary", "BTCUSDT", "8"): "unknown"}}, "its rows are {"),
         ({"book": [order(closed_s=4.5)]}, "while order 7 was open"),
+        ({"log": [CANCEL, ALGO, ORDINARY]}, "by one reading, begun at"),
+        ({"log": [of_symbol(call(0.5, *LISTING)), CANCEL, ALGO, ORDINARY]}, "by one reading, begun at"),
+        ({"log": [CANCEL, {**KNOWN, "status": 503}, ALGO, ORDINARY]}, "by one reading, begun at"),
+        ({"log": [CANCEL, struck(KNOWN, "cached"), ALGO, ORDINARY]}, "by one reading, begun at"),
         ({"log": [CANCEL, ORDINARY]}, "'/fapi/v1/openAlgoOrders') not listed after the cancel"),
         ({"log": [CANCEL, ALGO, of_symbol(ORDINARY)]}, "'/fapi/v1/openOrders') not listed after"),
         ({"log": [CANCEL, ALGO, {**ORDINARY, "status": 503}]}, "'/fapi/v1/openOrders') not listed after"),
@@ -79,7 +85,7 @@ def struck(one: dict[str, Any], kind: str) -> dict[str, Any]:
         ({"log": [CANCEL, ALGO, struck(ORDINARY, "garbage")]}, "'/fapi/v1/openOrders') not listed after"),
         ({"log": [CANCEL, ALGO, struck(ORDINARY, "cached")]}, "'/fapi/v1/openOrders') not listed after"),
         ({"log": [ALGO, CANCEL, ORDINARY, call(2.05, *CANCEL_CALL)]}, "openAlgoOrders') not listed after"),
-        ({"log": [CANCEL, ALGO, call(5, "GET", "/fapi/v1/openOrders")]}, "openOrders') not listed after"),
+        ({"log": [CANCEL, ALGO, call(5, *LISTING)]}, "openOrders') not listed after"),
         ({"log": [*HELD.log, call(9, "POST", "/fapi/v1/countdownCancelAll")]}, "POST /fapi/v1/countdownC"),
         ({"log": [*HELD.log, call(9, "POST", "/eapi/v1/countdownCancelAllHeartBeat")]}, "HeartBeat at"),
     ],
@@ -101,7 +107,8 @@ def test_wrong_is_called_by_its_name(changes: dict[str, Any], said: str) -> None
                 *HELD.log,
             ]
         },
-        {"log": [CANCEL, struck(ALGO, "cut_after"), call(2.5, "GET", ALGO["path"]), ORDINARY]},
+        {"log": [CANCEL, KNOWN, struck(ALGO, "cut_after"), call(2.5, "GET", ALGO["path"]), ORDINARY]},
+        {"log": [CANCEL, *(call(at_s, "GET", one["path"]) for at_s in (2, 3) for one in (ALGO, ORDINARY))]},
         {"book": [order(closed_s=1), order(closed_s=9, created_ms=PRESSED_US // 1000 + 3500)]},  # came later
     ],
 )
@@ -120,7 +127,8 @@ def page(at_s: float, days_back: int | None, **fields: Any) -> dict[str, Any]:
 
 
 def coinswitch(*pages: dict[str, Any]) -> Record:
-    log = [call(1, "POST", "/trade/api/v2/futures/cancel_all"), *pages]
+    known = call(1.5, "POST", PATH, params={"body": '{"symbol": "BTCUSDT"}'})
+    log = [call(1, "POST", "/trade/api/v2/futures/cancel_all"), known, *pages]
     return replace(HELD, adapter="coinswitch", log=log)
 
 
