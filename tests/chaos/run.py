@@ -46,7 +46,6 @@ class Played:
     evidence: Evidence
     faults: list[Fault]
     holds: list[Hold]
-    unanswered: int
     not_clear: list[str]
 
 
@@ -104,11 +103,10 @@ class _Run:
             clears=witness.clears(),
             given_up_us=witness.given_up_us(),
             latched=witness.latched(),
-            presses=tuple(self.people.presses),
+            presses=self.people.presses,
             panics=self._panics,
         )
-        faults, unanswered = self.acts.faults(log), self.people.unanswered
-        return Played(evidence, faults, witness.holds(), unanswered, self._not_clear)
+        return Played(evidence, self.acts.faults(log), witness.holds(), self._not_clear)
 
     def _at(self, at_ms: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._due, (at_ms, next(self._order), action))
