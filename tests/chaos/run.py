@@ -67,7 +67,14 @@ class _Run:
     def __init__(self, plan: Plan, stage: Stage, simulator: SimulatorProcess) -> None:
         self.plan, self.simulator = plan, simulator
         self.people = People(Board.sign_in(stage.url))
-        self.acts = Acts(stage, simulator, self.people, later=self._at, tell=self._tell)
+        self.acts = Acts(
+            stage,
+            simulator,
+            self.people,
+            quiet_from_ms=plan.quiet_from_ms,
+            later=self._at,
+            tell=self._tell,
+        )
         self._panics: dict[int, PanicRow] = {}
         self._not_clear: list[str] = []
         self._due: list[tuple[float, int, Callable[[], None]]] = []
