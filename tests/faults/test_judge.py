@@ -64,6 +64,10 @@ def struck(one: dict[str, Any], kind: str) -> dict[str, Any]:
     return {**one, "faults": [{"id": 1, "kind": kind}]}
 
 
+def answered(at_s: float) -> dict[str, Any]:
+    return {"answered_us": PRESSED_US + round(at_s * SECOND_US)}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -74,6 +78,11 @@ def struck(one: dict[str, Any], kind: str) -> dict[str, Any]:
         ({"rows": {}}, "its rows are {}"),
         ({"besides": {("ordinary", "BTCUSDT", "8"): "unknown"}}, "its rows are {"),
         ({"book": [order(closed_s=4.5)]}, "while order 7 was open"),
+        ({"log": [CANCEL, KNOWN, ORDINARY, call(3.5, "GET", ALGO["path"])]}, "listed after ordinary ones"),
+        (
+            {"log": [struck({**CANCEL, **answered(2.5)}, "hang"), *HELD.log[1:]]},
+            "openAlgoOrders') not listed",
+        ),
         ({"log": [CANCEL, ALGO, ORDINARY]}, "by one reading, begun at"),
         ({"log": [of_symbol(call(0.5, *LISTING)), CANCEL, ALGO, ORDINARY]}, "by one reading, begun at"),
         ({"log": [CANCEL, {**KNOWN, "status": 503}, ALGO, ORDINARY]}, "by one reading, begun at"),
