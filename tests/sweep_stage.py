@@ -10,6 +10,7 @@ Test modules import names from here too, before pytest could rewrite its asserts
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -149,9 +150,7 @@ def in_thread(act: Callable[[Sweep], Sweep]) -> Callable[[Sweep], Sweep]:
 
 
 @pytest.fixture
-def stage(
-    simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> Iterator[Stage]:
+def stage(simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch) -> Iterator[Stage]:
     """An empty simulator and no pauses; afterwards, no secret may have got into a log record or a row."""
     monkeypatch.setattr(sweeper, "SHORT_WAIT_S", 0)
     monkeypatch.setattr(sweeper, "QUIET_BEFORE_PROOF", timedelta(0))
@@ -167,10 +166,9 @@ def stage(
     monkeypatch.setattr(CoinSwitch, "cancel_settle_ms", 30)
     simulator.control("POST", "switches", {"coinswitch_cancel_delay_ms": 0})
     forget_venue(simulator.url)
-    caplog.set_level(logging.DEBUG)
-    yield Stage(simulator)
+    with nothing_may_leak():
+        yield Stage(simulator)
     patient.close()
-    assert_nothing_leaked(caplog)
 
 
 def forget_venue(url: str) -> None:
@@ -180,9 +178,34 @@ def forget_venue(url: str) -> None:
     binance_portfolio_books._algo_gone_at.pop(url, None)
 
 
-def assert_nothing_leaked(caplog: pytest.LogCaptureFixture) -> None:
-    """No key, secret or signature stands in any log record or in any text that was written down."""
-    assert leaks([caplog.text, *(record.getMessage() for record in caplog.records)]) == []
+class _Heard(logging.Handler):
+    """Keeps every record as a log shows it, its traceback included."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+@contextmanager
+def nothing_may_leak() -> Iterator[None]:
+    """No key, secret or signature may get into a log record meanwhile, or stand in what was written down.
+
+    With a handler of its own: pytest's `caplog` is emptied before a fixture could look at it in the end.
+    """
+    root, heard = logging.getLogger(), _Heard()
+    level = root.level
+    root.addHandler(heard)
+    root.setLevel(logging.DEBUG)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.removeHandler(heard)
+    found = leaks(heard.lines)
+    assert not found, f"it got out: {', '.join(found)}"
 
 
 def leaks(told: Iterable[str]) -> list[str]:

@@ -122,6 +122,8 @@ class Simulator:
         if self.world.faults.on_calls:
             account = call.account.name if call.account else ""
             faults = self.world.faults.of_call(account, api.venue, call.method, call.path)
+            # A cache that has no copy strikes nothing.
+            faults = [one for one in faults if one.kind != "cached" or self.world.copies.of(call) is not None]
             entry.faults = tuple((fault.id, fault.kind) for fault in faults)
         reply = await self._before(api, call, faults) if faults else None
         if reply is not None:
@@ -188,8 +190,6 @@ class Simulator:
         """What faults make of the answer to a call that has acted."""
         for fault in faults:
             kind = fault.kind
-            if kind == "clock_skew_ms":  # a venue has one clock: what it stamps its answers with is off, too
-                reply.headers.setdefault("Date", formatdate(call.now_ms / 1000, usegmt=True))
             if kind == "done_then_503a":
                 return api.error(call, *UNKNOWN_503)
             if kind == "408":
@@ -200,7 +200,7 @@ class Simulator:
                 return Reply(200, GARBAGE, reply.headers)
             if kind == "truncated":
                 reply.cut = True
-            elif kind == "clock_skew_ms":
+            elif kind == "clock_skew_ms":  # a venue has one clock: what it stamps answers with is off, too
                 reply.headers["Date"] = formatdate(call.now_ms / 1000, usegmt=True)
             elif kind == "hang" and fault.options.get("done") == "first":
                 await asyncio.sleep(float(fault.options.get("seconds", 30)))

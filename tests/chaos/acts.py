@@ -17,9 +17,16 @@ from tests.simulator_process import SimulatorProcess
 
 Json = dict[str, Any]
 
+#: When what cannot begin yet is tried again.
+AGAIN_MS = 200
+
 
 class Acts:
-    """Does what events say. `later` is called with the time of an end (ms) and what to do then."""
+    """Does what events say. `later` is called with a time (ms) and what to do then.
+
+    A process that is down cannot be killed or frozen: that fault begins when it is up again, so that the same
+    plan gives the same faults on a slow machine. From `quiet_from_ms` on none begins.
+    """
 
     def __init__(
         self,
@@ -27,11 +34,12 @@ class Acts:
         simulator: SimulatorProcess,
         people: People,
         *,
+        quiet_from_ms: int,
         later: Callable[[float, Callable[[], None]], None],
         tell: Callable[[str], None],
     ) -> None:
         self.stage, self.simulator, self.people = stage, simulator, people
-        self._later, self._tell = later, tell
+        self._quiet_from_ms, self._later, self._tell = quiet_from_ms, later, tell
         self._faults: list[Fault] = []
         self._used_up: set[int] = set()
         self._threads: list[threading.Thread] = []
@@ -111,7 +119,7 @@ class Acts:
     def _kill(self, event: Event) -> None:
         name = event.act.removeprefix("kill ")
         if not self.stage.is_up(name):
-            self._tell(f"{event.act}: it is down already")
+            self._put_off(event)
             return
         begun_us, pid = _now_us(), self.stage.kill(name)
         self._tell(f"{event.act} (pid {pid}), back in {event.for_ms} ms")
@@ -126,7 +134,7 @@ class Acts:
 
     def _freeze(self, event: Event) -> None:
         if not self.stage.is_up("valkey"):
-            self._tell(f"{event.act}: it is down already")
+            self._put_off(event)
             return
         self._tell(f"{event.act} for {event.for_ms} ms")
         begun_us = _now_us()
@@ -137,6 +145,16 @@ class Acts:
             self._faults.append(Fault(event.act, begun_us, _now_us()))
 
         self._later(event.at_ms + event.for_ms, thaw)
+
+    def _put_off(self, event: Event) -> None:
+        """Try again in a moment; as in the plan, nothing begins in the quiet or lasts into it."""
+        at_ms = event.at_ms + AGAIN_MS
+        left_ms = self._quiet_from_ms - at_ms
+        if left_ms > 0:
+            again = replace(event, at_ms=at_ms, for_ms=min(event.for_ms, left_ms))
+            self._later(at_ms, partial(self.begin, again))
+        else:
+            self._tell(f"{event.act} DID NOT COME ABOUT: it was down until the quiet")
 
     def _lock_database(self, event: Event) -> None:
         self._tell(f"{event.act} for {event.for_ms} ms")

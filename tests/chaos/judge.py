@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from tests.faults.bad_days import SPOILS
 from tests.venue_calls import CALLS, asked_of, is_cancel, is_full_listing
 
 Json = dict[str, Any]
@@ -20,8 +21,6 @@ Json = dict[str, Any]
 READ_TIMEOUT_US = 5_000_000
 #: A cancel that the product waited for in vain. A little less: its wait began before the request arrived.
 GIVEN_UP_US = 4_500_000
-#: Faults whose answer says 200 and yet tells nothing.
-SPOILED = frozenset({"garbage", "truncated"})
 #: How far back one page of a CoinSwitch listing goes, and a whole reading; and what clocks may differ by.
 COINSWITCH_PAGE_MS, COINSWITCH_REACH_MS = 7 * 24 * 3_600_000, 28 * 24 * 3_600_000
 CLOCKS_DIFFER_MS = 200_000
@@ -165,7 +164,7 @@ def _is_answer(call: Json, by_us: int) -> bool:
         call["status"] == 200
         and call["answered_us"] <= by_us
         and call["answered_us"] - call["arrived_us"] < READ_TIMEOUT_US
-        and not any(fault["kind"] in SPOILED for fault in call["faults"])
+        and not any(fault["kind"] in SPOILS for fault in call["faults"])
     )
 
 
@@ -227,10 +226,15 @@ def _stood_open(order: Json, listing: tuple[int, int]) -> bool:
 
 
 def lost_presses(evidence: Evidence) -> Iterator[str]:
-    """Each answered press that is not in the database, or whose sweeps are not over."""
+    """Each press that had no answer, is not in the database, or whose sweeps are not over.
+
+    One that was refused is not lost: a person saw it, and presses again.
+    """
     answered: dict[int, int] = defaultdict(int)
     for press in evidence.presses:
         if press.panic is None:
+            if not press.refused:
+                yield f"press {press.number} had no answer"
             continue
         answered[press.panic] += 1
         row = evidence.panics.get(press.panic)

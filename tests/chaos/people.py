@@ -3,7 +3,7 @@
 import logging
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.db import connections
 from django.db.models import Q
@@ -27,19 +27,19 @@ class People:
     board: Board
 
     def __post_init__(self) -> None:
-        self.presses: list[Press] = []
+        self._presses: dict[int, Press] = {}
         self._threads: list[threading.Thread] = []
-        self._lock = threading.Lock()
-        self._pressed = 0
 
     def press(self, scope: str, of: str, by: str) -> int:
         """Begin a press of everything, a desk or an account, on the "page" or "here". Returns its number."""
-        self._pressed += 1
-        arguments = (self._pressed, scope, of, by)
+        number = len(self._presses) + 1
+        accounts = tuple(trader.name for trader in TRADERS if of in ("", trader.desk, trader.name))
+        self._presses[number] = Press(number, accounts)
+        arguments = (number, scope, of, by)
         thread = threading.Thread(target=self._press, args=arguments, daemon=True, name="press")
         self._threads.append(thread)
         thread.start()
-        return self._pressed
+        return number
 
     def wait(self, timeout_s: float) -> None:
         """Wait until every press is answered; none takes this long unless something hangs."""
@@ -47,11 +47,11 @@ class People:
             thread.join(timeout_s)
 
     @property
-    def unanswered(self) -> int:
-        return self._pressed - len(self.presses)
+    def presses(self) -> tuple[Press, ...]:
+        """Every press, those without an answer too."""
+        return tuple(self._presses.values())
 
     def _press(self, number: int, scope: str, of: str, by: str) -> None:
-        accounts = tuple(trader.name for trader in TRADERS if of in ("", trader.desk, trader.name))
         panic, refused = None, ""
         try:
             panic = self._on_the_page(scope, of) if by == "page" else self._here(scope, of)
@@ -60,8 +60,7 @@ class People:
             refused = f"{type(exc).__name__}: {exc}"
         finally:
             connections.close_all()
-        with self._lock:
-            self.presses.append(Press(number, accounts, panic, refused))
+        self._presses[number] = replace(self._presses[number], panic=panic, refused=refused)
 
     def _on_the_page(self, scope: str, of: str) -> int:
         named = {"desk": of} if scope == "desk" else {}

@@ -7,7 +7,7 @@ and the same seed gives the same lines.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Generic, TypeVar
@@ -137,6 +137,19 @@ def make(seed: int, seconds: int) -> Plan:
     return _Composer(seed, seconds).compose()
 
 
+def _that_can_be(events: Sequence[Event]) -> Iterator[Event]:
+    """These events without those that strike a process while it is still dead of an earlier one."""
+    dead_until_ms: dict[str, int] = {}
+    for event in events:
+        what, _, process = event.act.partition(" ")
+        if what in ("kill", "freeze"):
+            if event.at_ms < dead_until_ms.get(process, 0):
+                continue
+            if what == "kill":
+                dead_until_ms[process] = event.at_ms + event.for_ms
+        yield event
+
+
 class _Deck(Generic[T]):
     """Gives each card once before any comes again: no kind is left out of a long run."""
 
@@ -177,7 +190,8 @@ class _Composer:
             at_ms += self._between(2000, 6000)
         self._silences()
         ordered = sorted(enumerate(self.events), key=lambda pair: (pair[1].at_ms, pair[0]))
-        return Plan(self.seed, self.seconds, self.quiet_from_ms, tuple(event for _, event in ordered))
+        events = tuple(_that_can_be([event for _, event in ordered]))
+        return Plan(self.seed, self.seconds, self.quiet_from_ms, events)
 
     def _press(self, at_ms: int) -> None:
         """A press, what stands in its scope, and what goes wrong around it."""

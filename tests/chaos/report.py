@@ -45,7 +45,7 @@ def _explain(played: Played, verdict: Verdict) -> None:
             say(f"press {press.number} was refused, which a person would have seen: {press.refused}")
     for what in played.not_clear:
         say(f"not clear in the end: {what}")
-    say(f"{len(played.evidence.clears)} clears judged, {played.unanswered} presses without an answer")
+    say(f"{len(played.evidence.clears)} clears judged")
 
 
 def _figures(plan: Plan, played: Played, verdict: Verdict) -> dict[str, object]:

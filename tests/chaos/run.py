@@ -46,7 +46,6 @@ class Played:
     evidence: Evidence
     faults: list[Fault]
     holds: list[Hold]
-    unanswered: int
     not_clear: list[str]
 
 
@@ -68,7 +67,14 @@ class _Run:
     def __init__(self, plan: Plan, stage: Stage, simulator: SimulatorProcess) -> None:
         self.plan, self.simulator = plan, simulator
         self.people = People(Board.sign_in(stage.url))
-        self.acts = Acts(stage, simulator, self.people, later=self._at, tell=self._tell)
+        self.acts = Acts(
+            stage,
+            simulator,
+            self.people,
+            quiet_from_ms=plan.quiet_from_ms,
+            later=self._at,
+            tell=self._tell,
+        )
         self._panics: dict[int, PanicRow] = {}
         self._not_clear: list[str] = []
         self._due: list[tuple[float, int, Callable[[], None]]] = []
@@ -104,11 +110,10 @@ class _Run:
             clears=witness.clears(),
             given_up_us=witness.given_up_us(),
             latched=witness.latched(),
-            presses=tuple(self.people.presses),
+            presses=self.people.presses,
             panics=self._panics,
         )
-        faults, unanswered = self.acts.faults(log), self.people.unanswered
-        return Played(evidence, faults, witness.holds(), unanswered, self._not_clear)
+        return Played(evidence, self.acts.faults(log), witness.holds(), self._not_clear)
 
     def _at(self, at_ms: float, action: Callable[[], None]) -> None:
         heapq.heappush(self._due, (at_ms, next(self._order), action))

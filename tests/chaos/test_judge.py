@@ -155,11 +155,21 @@ def test_clear_without_a_reading_of_every_family_is_false(venue: str) -> None:
         {"status": 0},
         {"faults": [{"id": 1, "kind": "garbage"}]},
         {"faults": [{"id": 1, "kind": "truncated"}]},
+        {"faults": [{"id": 1, "kind": "cached"}]},
         {"params": {"symbol": "BTCUSDT"}},
         {"answered_us": ms(210) + READ_TIMEOUT_US},
         {"answered_us": ms(1001)},
     ],
-    ids=["refused", "cut", "garbage", "truncated", "one symbol only", "too slow to be heard", "too late"],
+    ids=[
+        "refused",
+        "cut",
+        "garbage",
+        "truncated",
+        "cached",
+        "one symbol only",
+        "too slow to be heard",
+        "too late",
+    ],
 )
 def test_listing_that_tells_nothing_proves_no_clear(spoiled: Json) -> None:
     conditional, ordinary = reading("binance-usdm", 200)
@@ -274,6 +284,10 @@ def test_press_that_was_taken_over_is_lost_where_the_other_is_not_over() -> None
 
 def test_press_that_was_refused_is_not_lost() -> None:
     assert lost([Press(1, ("alpha",), refused="OperationalError: database is locked")], {}) == []
+
+
+def test_press_that_had_no_answer_is_lost() -> None:
+    assert lost([Press(1, ("alpha",))], {5: OVER}) == ["press 1 had no answer"]
 
 
 # ---- what a latched account must not have ----

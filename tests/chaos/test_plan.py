@@ -45,6 +45,15 @@ def test_long_schedule_leaves_out_no_kind_of_fault() -> None:
     assert {event.what["by"] for event in events if event.act == "press"} == {"page", "here"}
 
 
+@pytest.mark.parametrize("seed", [1, 36, 138])
+def test_no_process_is_killed_while_it_is_dead(seed: int) -> None:
+    dead_until_ms: dict[str, int] = {}
+    for event in plans.make(seed, 600).events:
+        if event.act.startswith("kill "):
+            assert event.at_ms >= dead_until_ms.get(event.act, 0), event.line()
+            dead_until_ms[event.act] = event.at_ms + event.for_ms
+
+
 @pytest.mark.parametrize(("seconds", "quiet_s"), [(600, 150), (60, 20), (15, 7.5)])
 def test_last_part_of_a_schedule_is_quiet(seconds: int, quiet_s: float) -> None:
     plan = plans.make(3, seconds)

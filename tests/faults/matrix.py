@@ -1,10 +1,14 @@
 """The fault matrix: what the tests of this folder let happen, at which venue, and the README's table of it.
 
-`python -m tests.faults.matrix` writes the table into the README. A cell is held by the tests that name it in
-their id, as `[garbage at coinswitch]`: see `cells`. That every cell of the table has such tests, that none
-of them is skipped, and that the README shows this table, is a test of its own (`test_matrix.py`).
+`python -m tests.faults.matrix` runs them all and writes what became of them into the README. A cell is held
+by the tests that name it in their id, as `[garbage at coinswitch]`: see `cells`. That every cell of the table
+has such tests, that none of them is skipped, and that the README shows every cell held, is a test of its own
+(`test_matrix.py`), which is red or green in the same run as they are.
 """
 
+import re
+import sys
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,12 +120,35 @@ def cells(*faults: str) -> list[Any]:
     ]
 
 
-def held() -> set[str]:
-    """The cells that the table calls held."""
+def cells_of(test_id: str) -> set[str]:
+    """The cells that an id names between its brackets, by itself or beside other parameters."""
+    bracketed = re.search(r"\[(.*)\]$", test_id)
+    parameters = f"-{bracketed[1]}-" if bracketed else ""
+    known = {label(fault.name, venue) for fault in FAULTS for venue in VENUES}
+    return {cell for cell in known if f"-{cell}-" in parameters}
+
+
+class Results:
+    """A plugin of pytest that takes down what became of the tests of each cell, set-up and end included."""
+
+    def __init__(self) -> None:
+        self._outcomes: dict[str, set[str]] = defaultdict(set)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for cell in cells_of(report.nodeid):
+            self._outcomes[cell].add(report.outcome)
+
+    def held(self) -> set[str]:
+        """The cells whose tests have all passed."""
+        return {cell for cell, outcomes in self._outcomes.items() if outcomes == {"passed"}}
+
+
+def every_cell() -> set[str]:
+    """The cells of the table: a venue, and a fault that there is at it."""
     return {label(fault.name, venue) for fault in FAULTS for venue in VENUES if venue not in fault.none_at}
 
 
-def table() -> str:
+def table(held: set[str]) -> str:
     """The matrix as the README shows it, with its notes below."""
     notes: list[str] = []
 
@@ -140,7 +167,10 @@ def table() -> str:
         row = [f"{fault.name}{mark(fault.note)}"]
         for venue in VENUES:
             why = fault.none_at.get(venue)
-            row.append("held" if why is None else f"none there{mark(why)}")
+            if why is None:
+                row.append("held" if label(fault.name, venue) in held else "NOT HELD")
+            else:
+                row.append(f"none there{mark(why)}")
         lines.append(f"| {' | '.join(row)} |")
     lines.append("")
     lines += [f"{number}. {note}" for number, note in enumerate(notes, 1)]
@@ -156,6 +186,15 @@ def in_readme(text: str) -> tuple[str, str, str]:
     return before, inside.strip(), behind
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Run every test of this folder and write the table. Returns pytest's exit status."""
+    results = Results()
+    # Whether the README shows the table is left out: it is about to.
+    status = pytest.main(["-q", str(Path(__file__).parent), "-k", "not test_readme_shows"], plugins=[results])
     before, _, behind = in_readme(README.read_text())
-    README.write_text(f"{before}{BEGIN}\n\n{table()}\n\n{END}{behind}")
+    README.write_text(f"{before}{BEGIN}\n\n{table(results.held())}\n\n{END}{behind}")
+    return int(status)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -25,9 +25,9 @@ from django.core.management import call_command
 from panicboard.models import Account, Sweep
 from panicboard.venues import http
 from tests.faults.bad_days import BadDay
-from tests.faults.judge import Journal, Row, asked_for, objections, record
+from tests.faults.judge import Journal, Row, objections, record
 from tests.sweep_stage import Stage, State, forget_venue, is_cancel
-from tests.venue_calls import CALLS, CONDITIONAL
+from tests.venue_calls import CALLS, CONDITIONAL, asked_of
 
 Send = Callable[..., http.Reply]
 
@@ -173,7 +173,7 @@ def _in_order(log: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     asked: list[tuple[str, ...]] = []
     for call in log:
         kind = "cancel" if is_cancel(call) else "listing" if _is_listing(call) else "question"
-        asked.append((kind, call["method"], call["path"], *sorted(asked_for(call).keys() & {"symbol"})))
+        asked.append((kind, call["method"], call["path"], *sorted(asked_of(call).keys() & {"symbol"})))
     for begin in range(len(asked)):
         end = begin
         while end < len(asked) and asked[end][0] == asked[begin][0] != "listing":

@@ -18,6 +18,7 @@ from tests.faults.matrix import cells, label
 from tests.faults.scene import HEALTHY, Scene
 from tests.sweep_stage import Events, Outcome, Stage, State
 from tests.venue_calls import CALLS, CONDITIONAL, FAMILIES, at, family_of
+from tests.waiting import until
 
 pytest_plugins = ["tests.simulator_process", "tests.sweep_stage", "tests.faults.scene"]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]
@@ -439,6 +440,47 @@ def test_conditional_order_that_triggers_is_followed_to_its_end(
         **dict.fromkeys(ids(became), Outcome.CANCELLED),
     }
     assert len(became) == (adapter in CONDITIONAL)
+
+
+@pytest.mark.parametrize("adapter", CONDITIONAL)
+def test_nothing_is_read_before_the_slowest_cancel_was_answered(scene: Scene, adapter: str) -> None:
+    account = scene.account(adapter)
+    slow = at(_TRIGGER_CALLS[adapter]["conditional cancel"])
+    scene.simulator.fault("hang", account=account.name, **slow, count=1, seconds=0.5, done="first")
+
+    sweep = scene.deliver(press(scene))
+
+    # The judge is not to be asked before the answer is on the log.
+    until(lambda: all(call["answered_us"] for call in scene.simulator.log(account.name)), "every answer")
+    assert sweep.round == 1
+    scene.assert_held(sweep)
+
+
+@pytest.mark.parametrize("adapter", CONDITIONAL)
+def test_conditional_order_that_comes_and_triggers_during_the_last_reading_is_swept(
+    scene: Scene, events: Events, adapter: str
+) -> None:
+    """It stands in the conditional book when the reading begins, and in the ordinary one when it ends."""
+    account, _ = account_with(scene, adapter)
+    came: list[dict[str, Any]] = []
+
+    def come() -> None:
+        came.extend(scene.stage.seed_conditional(account))
+
+    def trigger() -> None:
+        chosen = {"account": account.name, "order_id": came[0]["order_id"]}
+        scene.simulator.control("POST", "trigger", chosen)
+
+    steps = iter((come, trigger))
+    for call in ("conditional listing", "ordinary listing"):  # whichever is read first
+        events.before(_TRIGGER_CALLS[adapter][call], lambda: next(steps)(), nth=2)
+    sweep = press(scene)
+
+    found = scene.deliver(sweep)
+    end(scene, found)
+
+    assert events.left == 0
+    assert (found.state, found.clear_at) == (State.NOT_CLEAR, None)
 
 
 # Pages.

@@ -1,5 +1,7 @@
 """The judge itself: a sweep that held is let off, and each kind of wrong is called by its name."""
 
+import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +12,7 @@ from panicboard import credentials
 from panicboard.models import Account, Reading
 from tests.factories import make_desk, make_venue
 from tests.faults.judge import Record, objections
-from tests.sweep_stage import leaks
+from tests.sweep_stage import leaks, nothing_may_leak
 
 SECOND_US = 1_000_000
 PRESSED_US = 1_800_000_000 * SECOND_US
@@ -34,7 +36,9 @@ def order(closed_s: float | None, **fields: Any) -> dict[str, Any]:
 
 CANCEL_CALL = ("DELETE", "/fapi/v1/allOpenOrders")
 CANCEL = call(1, *CANCEL_CALL)
-ALGO, ORDINARY = call(2, "GET", "/fapi/v1/openAlgoOrders"), call(3, "GET", "/fapi/v1/openOrders")
+LISTING = ("GET", "/fapi/v1/openOrders")
+KNOWN = call(1.5, *LISTING, params={"symbol": "BTCUSDT"})
+ALGO, ORDINARY = call(2, "GET", "/fapi/v1/openAlgoOrders"), call(3, *LISTING)
 HELD = Record(
     adapter="binance-usdm",
     state="clear",
@@ -44,7 +48,7 @@ HELD = Record(
     rows={KEY: "cancelled"},
     truth={KEY: "cancelled"},
     book=[order(closed_s=1)],
-    log=[CANCEL, ALGO, ORDINARY],
+    log=[CANCEL, KNOWN, ALGO, ORDINARY],
 )
 
 
@@ -60,6 +64,10 @@ def struck(one: dict[str, Any], kind: str) -> dict[str, Any]:
     return {**one, "faults": [{"id": 1, "kind": kind}]}
 
 
+def answered(at_s: float) -> dict[str, Any]:
+    return {"answered_us": PRESSED_US + round(at_s * SECOND_US)}
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -70,6 +78,15 @@ def struck(one: dict[str, Any], kind: str) -> dict[str, Any]:
         ({"rows": {}}, "its rows are {}"),
         ({"besides": {("ordinary", "BTCUSDT", "8"): "unknown"}}, "its rows are {"),
         ({"book": [order(closed_s=4.5)]}, "while order 7 was open"),
+        ({"log": [CANCEL, KNOWN, ORDINARY, call(3.5, "GET", ALGO["path"])]}, "listed after ordinary ones"),
+        (
+            {"log": [struck({**CANCEL, **answered(2.5)}, "hang"), *HELD.log[1:]]},
+            "openAlgoOrders') not listed",
+        ),
+        ({"log": [CANCEL, ALGO, ORDINARY]}, "by one reading, begun at"),
+        ({"log": [of_symbol(call(0.5, *LISTING)), CANCEL, ALGO, ORDINARY]}, "by one reading, begun at"),
+        ({"log": [CANCEL, {**KNOWN, "status": 503}, ALGO, ORDINARY]}, "by one reading, begun at"),
+        ({"log": [CANCEL, struck(KNOWN, "cached"), ALGO, ORDINARY]}, "by one reading, begun at"),
         ({"log": [CANCEL, ORDINARY]}, "'/fapi/v1/openAlgoOrders') not listed after the cancel"),
         ({"log": [CANCEL, ALGO, of_symbol(ORDINARY)]}, "'/fapi/v1/openOrders') not listed after"),
         ({"log": [CANCEL, ALGO, {**ORDINARY, "status": 503}]}, "'/fapi/v1/openOrders') not listed after"),
@@ -77,7 +94,7 @@ def struck(one: dict[str, Any], kind: str) -> dict[str, Any]:
         ({"log": [CANCEL, ALGO, struck(ORDINARY, "garbage")]}, "'/fapi/v1/openOrders') not listed after"),
         ({"log": [CANCEL, ALGO, struck(ORDINARY, "cached")]}, "'/fapi/v1/openOrders') not listed after"),
         ({"log": [ALGO, CANCEL, ORDINARY, call(2.05, *CANCEL_CALL)]}, "openAlgoOrders') not listed after"),
-        ({"log": [CANCEL, ALGO, call(5, "GET", "/fapi/v1/openOrders")]}, "openOrders') not listed after"),
+        ({"log": [CANCEL, ALGO, call(5, *LISTING)]}, "openOrders') not listed after"),
         ({"log": [*HELD.log, call(9, "POST", "/fapi/v1/countdownCancelAll")]}, "POST /fapi/v1/countdownC"),
         ({"log": [*HELD.log, call(9, "POST", "/eapi/v1/countdownCancelAllHeartBeat")]}, "HeartBeat at"),
     ],
@@ -99,7 +116,8 @@ def test_wrong_is_called_by_its_name(changes: dict[str, Any], said: str) -> None
                 *HELD.log,
             ]
         },
-        {"log": [CANCEL, struck(ALGO, "cut_after"), call(2.5, "GET", ALGO["path"]), ORDINARY]},
+        {"log": [CANCEL, KNOWN, struck(ALGO, "cut_after"), call(2.5, "GET", ALGO["path"]), ORDINARY]},
+        {"log": [CANCEL, *(call(at_s, "GET", one["path"]) for at_s in (2, 3) for one in (ALGO, ORDINARY))]},
         {"book": [order(closed_s=1), order(closed_s=9, created_ms=PRESSED_US // 1000 + 3500)]},  # came later
     ],
 )
@@ -118,7 +136,8 @@ def page(at_s: float, days_back: int | None, **fields: Any) -> dict[str, Any]:
 
 
 def coinswitch(*pages: dict[str, Any]) -> Record:
-    log = [call(1, "POST", "/trade/api/v2/futures/cancel_all"), *pages]
+    known = call(1.5, "POST", PATH, params={"body": '{"symbol": "BTCUSDT"}'})
+    log = [call(1, "POST", "/trade/api/v2/futures/cancel_all"), known, *pages]
     return replace(HELD, adapter="coinswitch", log=log)
 
 
@@ -140,11 +159,16 @@ def test_coinswitch_is_not_listed_by_a_part_of_its_pages(pages: list[dict[str, A
     assert f"{PATH!r}) not listed after the cancel" in found
 
 
-@pytest.mark.django_db
-def test_secret_in_any_output_is_found_and_not_repeated() -> None:
+def make_alpha() -> Account:
     account = Account(desk=make_desk(), venue=make_venue("http://127.0.0.1:9"), name="alpha")
     credentials.seal(account, api_key="k" * 64, secret="s" * 64)
     account.save()
+    return account
+
+
+@pytest.mark.django_db
+def test_secret_in_any_output_is_found_and_not_repeated() -> None:
+    account = make_alpha()
     signed = f"GET /order?symbol=BTCUSDT&signature={'ab' * 32}"
 
     assert leaks(["nothing to see", "ksksks"]) == []
@@ -152,3 +176,23 @@ def test_secret_in_any_output_is_found_and_not_repeated() -> None:
     assert leaks([signed]) == ["a signature"]
     Reading.objects.create(account=account, due_at=timezone.now(), failure="bad key " + "k" * 64)
     assert leaks([]) == ["the key of alpha"]
+
+
+def log_it() -> None:
+    logging.getLogger("panicboard.venues").debug("signed with %s", "s" * 64)
+
+
+def log_its_traceback() -> None:
+    try:
+        raise ValueError("s" * 64)
+    except ValueError:
+        logging.getLogger("panicboard").exception("it failed")
+
+
+@pytest.mark.parametrize("tell", [log_it, log_its_traceback])
+@pytest.mark.django_db
+def test_secret_in_a_log_record_is_found_when_the_test_ends(tell: Callable[[], None]) -> None:
+    make_alpha()
+
+    with pytest.raises(AssertionError, match="it got out: the secret of alpha"), nothing_may_leak():
+        tell()

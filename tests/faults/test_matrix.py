@@ -2,12 +2,15 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from functools import cache
+from typing import Any
+
+import pytest
 
 from tests.faults import matrix
+from tests.faults.matrix import cells_of
 
 COLLECT = [
     sys.executable,
@@ -34,18 +37,10 @@ def collected() -> list[dict[str, object]]:
     return [json.loads(line) for line in ran.stdout.splitlines() if line.startswith("{")]
 
 
-def cells_of(test_id: str) -> set[str]:
-    """The cells that an id names between its brackets, by itself or beside other parameters."""
-    bracketed = re.search(r"\[(.*)\]$", test_id)
-    parameters = f"-{bracketed[1]}-" if bracketed else ""
-    known = {matrix.label(fault.name, venue) for fault in matrix.FAULTS for venue in matrix.VENUES}
-    return {cell for cell in known if f"-{cell}-" in parameters}
-
-
 def test_every_cell_that_is_held_has_a_test_and_no_other_has() -> None:
     tested = {cell for test in collected() for cell in cells_of(str(test["id"]))}
 
-    assert tested == matrix.held()
+    assert tested == matrix.every_cell()
 
 
 def test_no_test_of_a_cell_is_left_out() -> None:
@@ -62,5 +57,26 @@ def test_cell_is_told_from_others_whose_names_begin_or_end_alike() -> None:
     assert cells_of("f.py::t") == set()
 
 
-def test_readme_shows_the_matrix() -> None:
-    assert matrix.in_readme(matrix.README.read_text())[1] == matrix.table()
+@pytest.mark.parametrize(
+    ("outcomes", "held"),
+    [
+        (("passed", "passed", "passed"), True),
+        (("passed", "failed", "passed"), False),
+        (("failed", "passed"), False),  # its set-up
+        (("passed", "skipped", "passed"), False),
+        (("passed", "passed", "failed"), False),  # its end, where secrets are looked for
+        ((), False),
+    ],
+)
+def test_cell_is_held_by_what_became_of_its_tests(outcomes: tuple[Any, ...], held: bool) -> None:
+    cell, results = "429 at coinswitch", matrix.Results()
+    for when, outcome in zip(("setup", "call", "teardown"), outcomes, strict=False):
+        report = pytest.TestReport(f"f.py::t[{cell}]", ("f.py", 1, "t"), {}, outcome, None, when)  # type: ignore[arg-type]
+        results.pytest_runtest_logreport(report)
+
+    assert results.held() == ({cell} if held else set())
+    assert ("NOT HELD" in matrix.table(matrix.every_cell() - {cell} | results.held())) is not held
+
+
+def test_readme_shows_every_cell_held() -> None:
+    assert matrix.in_readme(matrix.README.read_text())[1] == matrix.table(matrix.every_cell())

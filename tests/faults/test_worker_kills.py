@@ -1,4 +1,4 @@
-"""Workers killed with `kill -9` at 24 random points of their sweeps, six at each venue.
+"""Workers killed with `kill -9` at twenty random points of their sweeps at each venue.
 
 A point is a request of the sweep, held by the venue before or after it acted, or a moment at which some
 number of requests had been sent. One panic over two accounts of each venue has eight points; whichever
@@ -24,8 +24,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 #: Another seed, other points.
 CHANCE = random.Random(20_261_120)
-#: In these rounds each account is held at a request of its own; in the last the moment alone is random.
-HELD_ROUNDS, ROUNDS = 2, 3
+#: In these rounds each account is held at a request of its own; in the last ones the moment alone is random.
+HELD_ROUNDS, ROUNDS = 7, 10
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,6 @@ BINANCE_GONE = {
     "REJECTED",
 }
 COINSWITCH_GONE = {"EXECUTED", "PARTIALLY_EXECUTED", "CANCELLED", "CANCELED", "EXPIRED", "FAILED"}
-THREE_DAYS_MS = 3 * 24 * 3600 * 1000  # the longest ban that Binance speaks of
 
 
 @dataclass(frozen=True)

@@ -479,6 +479,8 @@ def test_call_without_an_older_answer_gets_through_and_is_not_counted(
     assert "Age" not in listed.headers
     assert [fault["hits"] for fault in simulator.control("GET", "faults")["faults"]] == [0]
     assert "Age" in usdm.response("GET", "/fapi/v1/openOrders").headers
+    struck = [[fault["kind"] for fault in call["faults"]] for call in simulator.log("alpha")]
+    assert struck == [[], [], [], [], ["cached"]]
 
 
 def test_copies_are_forgotten_with_everything(simulator: SimulatorProcess) -> None:
