@@ -152,7 +152,7 @@ def test_way_that_an_account_gets_during_a_ban_is_taken_soon(stage: Stage, adapt
     banned = stage.work(stage.press(account))
     go(account, None, from_address(SECOND))
 
-    sweep = stage.work(banned)
+    sweep = stage.work_until_over(banned)
 
     assert banned.state == State.FAILED
     assert banned.due_at <= timezone.now() + timedelta(seconds=sweeper.ASK_AGAIN_S)

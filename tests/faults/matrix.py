@@ -89,7 +89,7 @@ FAULTS = (
         none_at={"binance-options": "There are no conditional orders on Binance options."},
     ),
     # The processes: accounts of all four venues in one panic.
-    Fault("worker killed", note="`kill -9` at six random points of a sweep at each venue."),
+    Fault("worker killed", note="`kill -9` at twenty random points of a sweep at each venue."),
     Fault("task delivered twice"),
     Fault("task delivered ten times at once"),
     Fault("Redis killed"),
