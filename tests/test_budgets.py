@@ -73,6 +73,20 @@ def test_accounts_behind_one_address_share_its_limit(account: Account) -> None:
 
 
 @pytest.mark.usefixtures("valkey")
+def test_hundreds_of_threads_count_together_at_once(
+    account: Account, caplog: pytest.LogCaptureFixture
+) -> None:
+    held = [pools.client().connection_pool.get_connection() for _ in range(300)]
+
+    try:
+        assert spend_all(AccountBudget(account, Work.PANIC), WEIGHT, 10) == 100
+    finally:
+        for one in held:
+            pools.client().connection_pool.release(one)
+    assert "Redis does not answer" not in caplog.text
+
+
+@pytest.mark.usefixtures("valkey")
 def test_keys_have_their_limits_to_themselves(account: Account) -> None:
     other = Account(pk=2, name="beta", venue=account.venue)
     AccountBudget(account, Work.PANIC).spend(CALLS, 10)
