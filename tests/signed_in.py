@@ -41,6 +41,12 @@ class Board:
         assert reply.status_code == 303, f"{scope}: {reply.status_code} {reply.text[:300]}"
         return reply.headers["Location"]
 
+    def page(self, path: str) -> str:
+        """What the page there says."""
+        reply = self.session.get(f"{self.url}{path}", timeout=60)
+        assert reply.status_code == 200, reply.text
+        return reply.text
+
     def post(self, path: str, **fields: str) -> requests.Response:
         """Send a form, and return the answer to it, wherever it leads."""
         fields["csrfmiddlewaretoken"] = self.session.cookies["csrftoken"]

@@ -12,8 +12,6 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-import requests
-from django.contrib.auth.models import User
 from django.core.management import call_command
 from pytest_django.plugin import DjangoDbBlocker
 
@@ -24,8 +22,8 @@ from tests import database
 from tests.broker_process import Breakable
 from tests.factories import make_account, make_desk, seed
 from tests.faults.judge import Journal, objections, record
-from tests.pages import PASSWORD, make_user
 from tests.product import Product, Running
+from tests.signed_in import Board
 from tests.simulator_process import SimulatorProcess
 from tests.sweep_stage import Stage, forget_venue, leaks
 from tests.venue_calls import CALLS, CONDITIONAL
@@ -36,40 +34,6 @@ THREADS = 8
 END_TIMEOUT_S = 90.0
 #: By venue: what there is to object.
 Verdicts = dict[str, list[str]]
-
-
-class Board:
-    """A web process, and the browser of a risk manager."""
-
-    def __init__(self, product: Product) -> None:
-        call_command("collectstatic", interactive=False, verbosity=0)
-        listener = socket.create_server(("127.0.0.1", 0))
-        self.web = product.start(processes.web(listener.fileno()))
-        listener.close()  # the process has it now, and none shall wait for another
-        self.url = f"http://127.0.0.1:{_port_of(self.web)}"
-        self.session = requests.Session()
-        self.session.trust_env = False
-
-    def sign_in(self) -> None:
-        if not User.objects.filter(username="risk.desk1").exists():
-            make_user("risk.desk1")
-        self.session.cookies.clear()
-        self.session.get(f"{self.url}/login/", timeout=60)
-        signed_in = self._post("/login/", username="risk.desk1", password=PASSWORD)
-        assert signed_in.headers.get("Location") == "/", signed_in.text
-
-    def press(self, slug: str) -> requests.Response:
-        """Press for a desk, as a browser without a script does."""
-        return self._post("/panics/", scope="desk", desk=slug, held_ms="1000")
-
-    def page(self, path: str) -> str:
-        reply = self.session.get(f"{self.url}{path}", timeout=60)
-        assert reply.status_code == 200, reply.text
-        return reply.text
-
-    def _post(self, path: str, **fields: str) -> requests.Response:
-        fields["csrfmiddlewaretoken"] = self.session.cookies["csrftoken"]
-        return self.session.post(f"{self.url}{path}", data=fields, timeout=30, allow_redirects=False)
 
 
 def _port_of(web: Running) -> str:
@@ -88,7 +52,7 @@ class Floor:
         self.broker = broker
         self.stage = Stage(simulator)
         self.workers: dict[int, Running] = {}
-        self._board: Board | None = None
+        self.web: Running | None = None
         #: Pages that were looked at.
         self.shown: list[str] = []
         for number in (1, 2):
@@ -117,10 +81,12 @@ class Floor:
 
     def board(self) -> Board:
         """A board that runs, with a risk manager signed in."""
-        if self._board is None or not self._board.web.is_running:
-            self._board = Board(self.product)
-        self._board.sign_in()
-        return self._board
+        if self.web is None or not self.web.is_running:
+            call_command("collectstatic", interactive=False, verbosity=0)
+            listener = socket.create_server(("127.0.0.1", 0))
+            self.web = self.product.start(processes.web(listener.fileno()))
+            listener.close()  # the process has it now, and none shall wait for another
+        return Board.sign_in(f"http://127.0.0.1:{_port_of(self.web)}")
 
     def worker_of(self, sweep: Sweep) -> int | None:
         """Which worker holds this sweep now."""
