@@ -38,6 +38,8 @@ HEARTBEATS_ALONE_PERCENT = 10
 #: What reads keep of a limit by address even where the cancels of every account need all of it: an account
 #: that is never read has orders nobody knows of. The dearest full reading, portfolio margin's, takes 11.
 LEAST_PERCENT = 12
+#: What reads leave besides: each process reads the venue's clock before its first cancel.
+SPARE_PERCENT = 1
 
 
 class Work(Enum):
@@ -196,7 +198,8 @@ class AccountBudget:
                 kept += (100 - reserve) * HEARTBEATS_ALONE_PERCENT // 100
         share = amount * (100 - kept) // 100
         if limit.per == "address" and self.keep_free:
-            share = min(share, max(amount - self.keep_free, amount * LEAST_PERCENT // 100))
+            spare = amount * SPARE_PERCENT // 100
+            share = min(share, max(amount - spare - self.keep_free, amount * LEAST_PERCENT // 100))
         return share
 
     def pool(self, limit: Limit) -> str:

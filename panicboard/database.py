@@ -4,6 +4,7 @@ A panic of two hundred accounts has more threads than a PostgreSQL grants connec
 and one that has none left refuses the next press. SQLite's connections are files: as many as threads.
 """
 
+import threading
 from typing import Final
 
 from django.db import InterfaceError, InternalError, OperationalError, connection
@@ -14,6 +15,9 @@ AWAY: Final = (OperationalError, InterfaceError, InternalError)
 MOST = 12
 #: How long a thread waits for one: when all are so long in use, the database is as good as away.
 WAIT_S = 5.0
+#: So many sweeps of a process write at once; the others wait here. SQLite takes one writer at a time and is
+#: unfair: of the hundreds of a large panic some, the renewal of leases among them, waited for seconds.
+WRITERS: Final = threading.BoundedSemaphore(4)
 
 
 def share_connections() -> None:

@@ -8,10 +8,12 @@ next worker finds it.
 """
 
 import logging
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from django.utils import timezone
@@ -26,6 +28,7 @@ from panicboard.venue_work import CLOCK_SLACK, STILL_COMING, Sent, VenueWork, ra
 from panicboard.venues.base import (
     BookSymbol,
     Limit,
+    Listing,
     MassCancel,
     Order,
 )
@@ -33,9 +36,10 @@ from panicboard.venues.errors import BudgetSpent, RateLimited, UnknownSymbol, Ve
 
 logger = logging.getLogger(__name__)
 
-#: Venue calls of all sweeps of this process: those of one account leave side by side. These threads
-#: touch no database.
-CALLS = ThreadPoolExecutor(max_workers=256, thread_name_prefix="venue-call")
+#: How many calls to one venue leave side by side from this process, those of all its sweeps together; and of
+#: how many sweeps they are when they read back.
+CALLS_AT_ONCE = 256
+SWEEPS_AT_ONCE = 24
 #: Waits shorter than this are slept through with the lease held; longer ones go back to the keeper.
 SHORT_WAIT_S = 1.0
 #: How soon a latched account is looked at again: while orders keep coming, and when it is quiet.
@@ -51,11 +55,28 @@ ASK_AGAIN_S = 75.0
 STALE = timedelta(minutes=1)
 
 
+@cache
+def calls_to(adapter: str, base_url: str) -> ThreadPoolExecutor:
+    """The threads for calls to one venue: one that hangs must not take those of another. No database here."""
+    return ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix=f"calls-{adapter}")
+
+
+@cache
+def read_at_once(adapter: str, base_url: str) -> threading.BoundedSemaphore:
+    """So many sweeps of this process read back from one venue at once; the others have not paid for it yet.
+
+    What is paid for must arrive soon: two thousand listings that were granted in one second came over three,
+    and some after the minute in which they were counted here.
+    """
+    return threading.BoundedSemaphore(SWEEPS_AT_ONCE)
+
+
 class Sweeper(VenueWork):
     """One worker's hold on one sweep."""
 
     def __init__(self, sweep: Sweep) -> None:
-        super().__init__(sweep, SweptOrders(sweep), CALLS)
+        venue = sweep.account.venue
+        super().__init__(sweep, SweptOrders(sweep), calls_to(venue.adapter, venue.base_url))
         self.account = sweep.account
         self.budget = AccountBudget(self.account, Work.PANIC)
         self.sent_at: datetime | None = None
@@ -101,6 +122,9 @@ class Sweeper(VenueWork):
                 wait_s, changes = self.left_over()
             except BudgetSpent as exc:
                 wait_s = min(exc.retry_after_ms / 1000, ASK_AGAIN_S)
+                if wait_s <= SHORT_WAIT_S:  # two hundred sweeps that write this down would hold each other up
+                    self._sleep(wait_s)
+                    continue
                 changes = self._held_back(exc)
                 cancel_s = self._cancel_again_s()
                 if wait_s > cancel_s and self._keep_coming(STILL_COMING):
@@ -123,8 +147,11 @@ class Sweeper(VenueWork):
             self._save(due_at=timezone.now() + timedelta(seconds=wait_s), **changes)
             if wait_s > SHORT_WAIT_S:
                 return
-            database.let_go()
-            time.sleep(wait_s)
+            self._sleep(wait_s)
+
+    def _sleep(self, seconds: float) -> None:
+        database.let_go()
+        time.sleep(seconds)
 
     def _cancel_again_s(self) -> float:
         """How soon to cancel what comes meanwhile: not so often that the next cancels find no room."""
@@ -281,17 +308,11 @@ class Sweeper(VenueWork):
     def _still_open(self, symbols: set[BookSymbol] | None, *, quick: bool = False) -> bool:
         """List these symbols (None: everything), keep what is found, and say whether anything is open."""
         listings = self.adapter.listings(symbols, quick=quick)
-        limit, weight = self.adapter.listing_limit(), sum(listing.weight for listing in listings)
-        if symbols is not None:
-            self.budget.take(limit, weight)
-        elif limit.per == "key":
-            self._proof_budget().take(limit, weight)
-        else:
-            self._take_in_turn(limit, weight)
-        self.budget.add_prepaid(limit, weight)
-        began_at = timezone.now()
         try:
-            found = self.list_orders(listings)
+            with read_at_once(self.account.venue.adapter, self.account.venue.base_url):
+                self._pay_for(listings, in_turn=symbols is None)
+                began_at = timezone.now()
+                found = self.list_orders(listings)
         except UnknownSymbol:
             if symbols is None or not self.sweep.whole_account:
                 raise
@@ -305,6 +326,16 @@ class Sweeper(VenueWork):
         if open_orders and (self.sweep.known_empty_at or self.sweep.full_empty_at):
             self._save(known_empty_at=None, full_empty_at=None)
         return bool(open_orders)
+
+    def _pay_for(self, listings: Sequence[Listing], *, in_turn: bool) -> None:
+        limit, weight = self.adapter.listing_limit(), sum(listing.weight for listing in listings)
+        if not in_turn:
+            self.budget.take(limit, weight)
+        elif limit.per == "key":
+            self._proof_budget().take(limit, weight)
+        else:
+            self._take_in_turn(limit, weight)
+        self.budget.add_prepaid(limit, weight)
 
     def _take_in_turn(self, limit: Limit, weight: int) -> None:
         """Take what a full listing costs when this account has its turn.
@@ -398,7 +429,8 @@ class Sweeper(VenueWork):
     def _save(self, **changes: Any) -> None:
         """Write on the sweep, if it is still ours. Raises LostLease if not."""
         ours = Sweep.objects.filter(pk=self.sweep.pk, lease_owner=self.sweep.lease_owner)
-        if not ours.exclude(state__in=Sweep.OVER).update(**changes):
-            raise LostLease
+        with database.WRITERS:
+            if not ours.exclude(state__in=Sweep.OVER).update(**changes):
+                raise LostLease
         for name, value in changes.items():
             setattr(self.sweep, name, value)

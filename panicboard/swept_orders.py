@@ -7,7 +7,7 @@ from decimal import Decimal
 from django.db import transaction
 from django.utils import timezone
 
-from panicboard import leases
+from panicboard import database, leases
 from panicboard.models import Sweep, SweptOrder
 from panicboard.venues.base import Order, OrderRef, OrderState, VenueAdapter
 
@@ -173,7 +173,7 @@ class SweptOrders:
         described = list(self._described.values())
         if not (self._new or outcomes or described):
             return
-        with transaction.atomic():
+        with database.WRITERS, transaction.atomic():
             leases.confirm(self.sweep)
             SweptOrder.objects.bulk_create(self._new)
             SweptOrder.objects.bulk_update(outcomes, _CHANGING, batch_size=500)

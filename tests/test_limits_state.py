@@ -139,7 +139,7 @@ def test_reads_may_use_what_the_cancels_leave() -> None:
 
     row = only_row()
 
-    assert (row.reads_may, row.kept, row.cancels, row.is_bad) == (900, 1500, 1500, False)
+    assert (row.reads_may, row.kept, row.cancels, row.is_bad) == (876, 1524, 1500, False)
 
 
 def test_cancels_that_need_more_than_the_limit_are_bad_and_first() -> None:

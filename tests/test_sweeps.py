@@ -1,11 +1,13 @@
 """What a sweep does with an account as it finds it: every family, every scope."""
 
+import threading
 import time
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
+from panicboard import sweeper
 from panicboard.budgets import AccountBudget, Work
 from panicboard.models import Account, Panic, Reading, Sweep, SweptOrder
 from panicboard.venues.binance_usdm import BinanceUsdm
@@ -589,3 +591,18 @@ def test_sweep_numbers_its_rounds_and_stamps_its_steps(stage: Stage) -> None:
     assert (sweep.round, sweep.failures) == (1, 0)
     assert sweep.panic.pressed_at < sweep.first_request_at <= sweep.acked_at <= sweep.known_empty_at
     assert (sweep.lease_owner, sweep.lease_until) == ("", None)
+
+
+def test_venue_that_takes_every_thread_for_its_calls_holds_no_other_up(stage: Stage) -> None:
+    account = stage.account("binance-portfolio")
+    stage.seed(account, 2)
+    stage.seed_conditional(account)
+    stage.read(account)
+    hung, over = sweeper.calls_to("binance-usdm", stage.simulator.url), threading.Event()
+    waiting = [hung.submit(over.wait) for _ in range(sweeper.CALLS_AT_ONCE)]
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    assert not any(one.done() for one in waiting)
+    over.set()
+    stage.assert_proven(sweep)

@@ -116,7 +116,7 @@ def test_reads_leave_room_for_the_cancels_of_every_account(stage: Stage) -> None
     needed = readings.weight_of_all_cancels(ours)
 
     assert needed == 1650
-    assert AccountBudget(ours, Work.READ, keep_free=needed).cap(limit) == 750
+    assert AccountBudget(ours, Work.READ, keep_free=needed).cap(limit) == 726
     assert AccountBudget(ours, Work.READ, keep_free=5000).cap(limit) == 288  # never nothing at all
 
 

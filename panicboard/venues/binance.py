@@ -207,6 +207,7 @@ class BinanceHttp:
         target = f"{path}?{encode(params)}" if params else path
 
         def send(route: Route) -> Any:
+            self.budget.spend(self.limit, weight)
             return self._send(route, method, target, weight, headers={})
 
         return through(self.base_url, self.routes, self.limit, send)
@@ -228,6 +229,7 @@ class BinanceHttp:
 
     def _signed_once(self, method: str, path: str, weight: int, params: Params) -> Any:
         def send(route: Route) -> Any:
+            self.budget.spend(self.limit, weight)  # before it is signed: a signature is good for 5 s only
             now_ms = self.clock.now_ms()
             query = encode({**params, "recvWindow": RECV_WINDOW_MS, "timestamp": now_ms})
             target = f"{path}?{query}&signature={self._sign(query)}"
@@ -246,8 +248,7 @@ class BinanceHttp:
         headers: Mapping[str, str],
         read_ms: int | None = None,
     ) -> Any:
-        """Pay, send and understand. `read_ms`: the venue's time from which on a fresh answer must be."""
-        self.budget.spend(self.limit, weight)
+        """Send what is paid for, and understand. `read_ms`: the venue's time from which a fresh answer is."""
         with calls.told(self.account, method, target, weight) as told:
             reply = http.call(self.account, method, self.base_url, target, headers=headers, route=route)
             told.status = reply.status
