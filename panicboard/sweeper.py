@@ -9,7 +9,6 @@ next worker finds it.
 
 import logging
 import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
@@ -123,7 +122,7 @@ class Sweeper(VenueWork):
             except BudgetSpent as exc:
                 wait_s = min(exc.retry_after_ms / 1000, ASK_AGAIN_S)
                 if wait_s <= SHORT_WAIT_S:  # two hundred sweeps that write this down would hold each other up
-                    self._sleep(wait_s)
+                    self.pause(wait_s)
                     continue
                 changes = self._held_back(exc)
                 cancel_s = self._cancel_again_s()
@@ -147,11 +146,11 @@ class Sweeper(VenueWork):
             self._save(due_at=timezone.now() + timedelta(seconds=wait_s), **changes)
             if wait_s > SHORT_WAIT_S:
                 return
-            self._sleep(wait_s)
+            self.pause(wait_s)
 
-    def _sleep(self, seconds: float) -> None:
+    def pause(self, seconds: float) -> None:
         database.let_go()
-        time.sleep(seconds)
+        super().pause(seconds)
 
     def _cancel_again_s(self) -> float:
         """How soon to cancel what comes meanwhile: not so often that the next cancels find no room."""
@@ -274,7 +273,7 @@ class Sweeper(VenueWork):
             self._save(to_read=True, acked_at=self.sweep.acked_at or answered_at or timezone.now())
         self.budget.work = Work.READ_BACK
         raise_what_stops(errors)
-        time.sleep(self.adapter.cancel_settle_ms / 1000)
+        self.pause(self.adapter.cancel_settle_ms / 1000)
 
     def _send_mass_cancels(self, targets: set[BookSymbol]) -> list[Sent]:
         calls = self._mass_cancels(targets)

@@ -81,7 +81,7 @@ class VenueWork:
         self.refusals: list[VenueError] = []
 
     def pause(self, seconds: float) -> None:
-        """Wait before a call is repeated."""
+        """Wait before a call is repeated, or a round."""
         time.sleep(seconds)
 
     def heed_clock(self, base_url: str) -> None:
