@@ -174,6 +174,7 @@ class Facts:
     protective: int
     skipped: tuple[str, ...]
     direct_path: bool
+    journal_open: bool
     entries: tuple[AuditLine, ...]
     shell: str
 
@@ -440,6 +441,7 @@ def _facts(panic: Panic, head: Head, protective: int, entries: tuple[AuditLine, 
         protective=protective,
         skipped=tuple(panic.skipped),
         direct_path=panic.direct_path,
+        journal_open=panic.journal_open,
         entries=entries,
         shell=_shell(panic),
     )

@@ -175,7 +175,13 @@ class SweptOrders:
             return
         with database.WRITERS, transaction.atomic():
             leases.confirm(self.sweep)
-            SweptOrder.objects.bulk_create(self._new)
+            SweptOrder.objects.bulk_create(
+                self._new,
+                # A journal that is being imported may have told of the same order a moment ago.
+                update_conflicts=True,
+                unique_fields=["sweep", "family", "symbol", "venue_order_id"],
+                update_fields=_CHANGING,
+            )
             SweptOrder.objects.bulk_update(outcomes, _CHANGING, batch_size=500)
             SweptOrder.objects.bulk_update(
                 described, [*_CHANGING, *DETAILS, "symbol", "placed_after"], batch_size=200

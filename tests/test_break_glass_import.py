@@ -4,6 +4,7 @@ import fcntl
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from io import StringIO
 from pathlib import Path
@@ -16,12 +17,14 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from panicboard import panics, processes, record
+from panicboard import leases, panics, processes, record
 from panicboard.break_glass import journal, journal_import
 from panicboard.break_glass.press import GlassScope
 from panicboard.management.scopes import shell_user
 from panicboard.models import Account, AuditEntry, Panic, Sweep, SweptOrder, VenueCall
 from panicboard.panics import Scope
+from panicboard.swept_orders import SweptOrders, as_order
+from panicboard.venues.base import OrderState
 from panicboard.venues.coinswitch import CoinSwitch
 from tests.factories import make_account, seed
 from tests.glass import as_exported, exported, last_of_sweep, lines, pressed, process, told, write_file
@@ -44,6 +47,7 @@ def waiting(simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch) -> Ite
     simulator.control("POST", "switches", {"coinswitch_cancel_delay_ms": 0})
     monkeypatch.setattr(CoinSwitch, "cancel_settle_ms", 30)
     monkeypatch.setattr(journal_import, "_named", set())
+    monkeypatch.setattr(journal_import, "_going_on", set())
     directory = journal.directory()
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
@@ -182,10 +186,9 @@ def test_panic_of_a_killed_process_is_finished_by_the_workers(
         lambda: [call for call in simulator.log("alpha") if call["method"] == "DELETE"], "a cancel that hangs"
     )
     (path,) = waiting.glob("*.jsonl")
-    alive = journal_import.import_waiting()
     glass.kill()
     simulator.clear_faults()
-    assert [alive, Panic.objects.count(), len(simulator.book())] == [0, 0, 2]
+    assert len(simulator.book()) == 2
 
     bare_product.start_worker(processes.worker("panic", 1, 8))
     bare_product.start(processes.keeper())
@@ -406,15 +409,60 @@ def test_panic_that_ran_when_the_database_went_is_taken_over_with_its_open_quest
 # ---- journals that cannot be read ----
 
 
-def test_journal_that_is_being_written_waits(simulator: SimulatorProcess) -> None:
-    path = swept(make_account(simulator))
-    with path.open() as writer:
+def test_journal_that_is_being_written_comes_in_at_once_and_its_rest_when_it_is_over(
+    simulator: SimulatorProcess,
+) -> None:
+    account = make_account(simulator)
+    seed(simulator, account, 2)
+    whole = swept(account)
+    text = whole.read_text()
+    one_order_is_told = text.index("\n", text.index('"event": "order"')) + 1
+    whole.write_text(text[:one_order_is_told])
+    with whole.open("a") as writer:
         fcntl.flock(writer, fcntl.LOCK_EX)
-        during = journal_import.import_waiting()
 
+        during = [journal_import.import_waiting(), journal_import.import_waiting()]
+        panic = Panic.objects.get()
+        then = (states(panic), panic.journal_open, panic.sweeps.get().orders.count(), whole.exists())
+        writer.write(text[one_order_is_told:])
     after = journal_import.import_waiting()
 
-    assert (during, after) == (0, 1)
+    calls = len(told(whole.with_name(f"{whole.name}{journal_import.IMPORTED}"), "call"))
+    account.refresh_from_db()
+    assert account.latched_by == panic
+    assert (during, then) == ([1, 0], ({"alpha": State.NOT_CLEAR}, True, 1, True))
+    assert (after, whole.exists()) == (0, False)
+    panic.refresh_from_db()
+    assert (panic.journal_open, VenueCall.objects.count()) == (False, calls)
+    assert list(panic.sweeps.get().orders.values_list("outcome", flat=True)) == [Outcome.CANCELLED] * 2
+    assert [entry[2].partition(": ")[2] for entry in audit(panic)[1:]] == [
+        "1 account, 0 clear; its process still runs, and workers sweep at its side",
+        f"its process is over: {calls} calls, 1 orders that only it had seen",
+    ]
+
+
+def test_order_that_the_journal_told_of_a_moment_ago_is_followed_by_the_workers(
+    simulator: SimulatorProcess,
+) -> None:
+    account = make_account(simulator)
+    seed(simulator, account)
+    swept(account)
+    journal_import.import_waiting()
+    sweep = Sweep.objects.select_related("panic").get()
+    Sweep.objects.update(state=State.NOT_CLEAR, due_at=timezone.now())
+    taken = leases.take(sweep.pk)
+    assert taken is not None
+    of_worker = SweptOrders(taken)  # it has not seen what the import wrote
+    told_of = SweptOrder.objects.get()
+    order = replace(as_order(told_of), state=OrderState.FILLED)
+
+    of_worker.see(order, Outcome.FILLED)
+    of_worker.flush()
+    of_worker.see(order, Outcome.CANCELLED)
+    of_worker.flush()
+    leases.give_back(taken)
+
+    assert list(sweep.orders.values_list("pk", "outcome")) == [(told_of.pk, Outcome.CANCELLED)]
 
 
 def test_unreadable_journals_are_named_once_and_keep_nobody_else_waiting(
@@ -503,6 +551,28 @@ def test_journal_with_a_torn_line_is_imported_up_to_it(simulator: SimulatorProce
     )
 
 
+def test_workers_sweep_at_the_side_of_a_process_that_hangs(
+    simulator: SimulatorProcess, bare_product: "Product", tmp_path: Path, waiting: Path
+) -> None:
+    account = make_account(simulator)
+    seed(simulator, account, 2)
+    simulator.fault("hang", method="DELETE", seconds=60)
+    file = write_file(tmp_path, exported(as_exported(account)))
+    bare_product.start(process("panic", "--all", *file))
+    until(
+        lambda: [call for call in simulator.log("alpha") if call["method"] == "DELETE"], "a cancel that hangs"
+    )
+    simulator.clear_faults()  # what hangs hangs on; what follows is answered
+    bare_product.start_worker(processes.worker("panic", 1, 8))
+    bare_product.start(processes.keeper())
+
+    until(lambda: Sweep.objects.filter(state=State.CLEAR).exists(), "the workers' clear")
+
+    assert simulator.book() == []
+    assert Panic.objects.get().journal_open
+    assert [path.suffix for path in waiting.iterdir()] == [".jsonl"]
+
+
 def test_keeper_imports_what_waits(simulator: SimulatorProcess, bare_product: "Product") -> None:
     swept(make_account(simulator))
 
@@ -543,6 +613,18 @@ def test_command_imports_journals_from_elsewhere_and_leaves_them(
     assert again == (0, f"{good}: panic {panic.pk}: panic {panic.pk} was made of it before\n", "")
     assert (good.exists(), bad.exists()) == (True, True)
     assert audit(panic)[1][1] == shell_user()
+
+
+def test_no_record_is_made_of_a_panic_that_goes_on(simulator: SimulatorProcess, tmp_path: Path) -> None:
+    path = tmp_path / "here.jsonl"
+    pressed(exported(as_exported(make_account(simulator))), path)
+    with path.open() as writer:
+        fcntl.flock(writer, fcntl.LOCK_EX)
+
+        status, _, complained = call(str(path), "--record-only")
+
+    assert (status, Panic.objects.count()) == (2, 0)
+    assert complained == f"{path}: its process still runs: no record of it is whole yet\n"
 
 
 def test_import_for_the_record_latches_nothing_and_sweeps_nothing_on(

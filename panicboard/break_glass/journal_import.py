@@ -2,7 +2,8 @@
 
 What the journal proves clear is imported clear, with its times; anything else goes on where workers find it.
 Its accounts are latched, unless a person released them or a later panic took them since. A journal becomes a
-panic once, however often it is imported.
+panic once, however often it is imported. One whose process still runs is imported as far as it goes, and what
+that process did from there on comes in when it is over: workers sweep at its side until then.
 """
 
 import contextlib
@@ -18,7 +19,7 @@ from django.utils import timezone
 
 from panicboard import call_log
 from panicboard.break_glass import journal, journal_reader
-from panicboard.break_glass.journal_reader import BeingWritten, DamagedJournal, Story
+from panicboard.break_glass.journal_reader import DamagedJournal, Story
 from panicboard.database import AWAY
 from panicboard.models import Account, AuditEntry, Desk, Panic, Sweep, SweptOrder
 from panicboard.swept_orders import DESCRIBED, as_order
@@ -32,6 +33,12 @@ TRIES = 5
 
 #: Journals that this process has named in its log and could not move away.
 _named: set[Path] = set()
+#: Journals that this process has imported while they were being written.
+_going_on: set[Path] = set()
+
+
+class BeingWritten(Exception):
+    """The process that writes this journal lives, and a record is wanted of a panic that is over."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +59,10 @@ def import_waiting() -> int:
     made = 0
     for path in sorted(journal.directory().glob(f"*{journal.SUFFIX}")):
         try:
+            if path in _going_on and journal_reader.is_being_written(path):
+                continue
             made += import_file(path, by="keeper").new
-        except (BeingWritten, FileNotFoundError):  # not over yet, or imported by a person a moment ago
+        except FileNotFoundError:  # imported by a person a moment ago
             continue
         except AWAY:
             raise
@@ -71,6 +80,8 @@ def import_file(path: Path, *, by: str, record_only: bool = False) -> Imported:
     `record_only`: nothing is latched, and nothing is swept on. Raises BeingWritten, DamagedJournal, OSError.
     """
     story = journal_reader.read(path)
+    if record_only and not story.ended:
+        raise BeingWritten("its process still runs: no record of it is whole yet")
     try:
         imported = _imported(story, by=by, record_only=record_only)
     except AWAY:
@@ -78,10 +89,14 @@ def import_file(path: Path, *, by: str, record_only: bool = False) -> Imported:
     except Exception as exc:  # whatever it is: what was pressed stands on the first line
         logger.exception("what %s tells could not be imported", path.name)
         cut = f"what it tells cannot be kept ({type(exc).__name__}), so only the press is imported"
-        imported = _imported(Story(story.pressed, cut=cut), by=by, record_only=record_only)
+        pressed = Story(story.pressed, cut=cut, ended=story.ended)
+        imported = _imported(pressed, by=by, record_only=record_only)
     if imported.new:
         logger.warning("panic %s imported from %s: %s", imported.panic.pk, path.name, imported.summary)
-    if path.parent == journal.directory():
+    if not story.ended:
+        _going_on.add(path)
+    elif path.parent == journal.directory():
+        _going_on.discard(path)
         _move(path, IMPORTED)
     return imported
 
@@ -107,7 +122,8 @@ class _Import:
     def run(self) -> Imported:
         made_before = Panic.objects.filter(journal_id=self.pressed.id).first()
         if made_before is not None:
-            return Imported(made_before, False, f"panic {made_before.pk} was made of it before")
+            self.panic = made_before
+            return Imported(made_before, False, self._complete())
         told = {account["name"]: account for account in self.pressed.accounts}
         accounts = _accounts(told)
         self.panic = self._make_panic(accounts)
@@ -117,7 +133,8 @@ class _Import:
         sweeps = [self._sweep(account, told[name]) for name, account in accounts.items()]
         for account in missing:
             self._sweep(account, None)
-        call_log.write(self.story.calls)
+        if self.story.ended:
+            call_log.write(self.story.calls)
         clear = sum(sweep.state == State.CLEAR for sweep in sweeps)
         words = [f"{len(sweeps)} account{'s' if len(sweeps) != 1 else ''}, {clear} clear"]
         if renamed:
@@ -130,17 +147,47 @@ class _Import:
             words.append("for the record only: nothing latched, nothing swept on")
         if self.story.cut:
             words.append(self.story.cut)
+        if not self.story.ended:
+            words.append("its process still runs, and workers sweep at its side")
         summary = "; ".join(words)
         self._record(
             AuditEntry.Action.PRESSED, self.pressed.at, self.panic.pressed_by_name, self.pressed.reason
         )
-        self._record(
-            AuditEntry.Action.IMPORTED,
-            timezone.now(),
-            self.by,
-            f"journal {self.pressed.id}, written on {self.pressed.host}: {summary}",
-        )
+        self._record_import(summary)
         return Imported(self.panic, True, summary)
+
+    def _complete(self) -> str:
+        """Add what the process did after the import that made the panic of it. Returns what that was."""
+        if not self.story.ended:
+            return f"panic {self.panic.pk} was made of it before; its process still runs"
+        if not Panic.objects.filter(pk=self.panic.pk, journal_open=True).update(journal_open=False):
+            return f"panic {self.panic.pk} was made of it before"
+        call_log.write(self.story.calls)
+        swept = {sweep.account_id: sweep for sweep in self.panic.sweeps.all()}
+        accounts = _accounts({account["name"]: account for account in self.pressed.accounts})
+        added = left_out = 0
+        for name, account in accounts.items():
+            if (sweep := swept.get(account.pk)) is None:
+                continue
+            known = set(sweep.orders.values_list("family", "venue_order_id", "symbol"))
+            missing = [
+                one
+                for one in self.story.orders.get(name, {}).values()
+                if known.isdisjoint((one["family"], one["venue_order_id"], it) for it in (one["symbol"], ""))
+            ]
+            gone = [one for one in missing if one["outcome"] in SweptOrder.GONE]
+            # The workers may come upon the same order in this moment.
+            SweptOrder.objects.bulk_create(
+                [SweptOrder(sweep=sweep, **one) for one in gone], batch_size=500, ignore_conflicts=True
+            )
+            added, left_out = added + len(gone), left_out + len(missing) - len(gone)
+        words = [f"its process is over: {len(self.story.calls)} calls, {added} orders that only it had seen"]
+        if left_out:
+            words.append(f"{left_out} more of which it did not know what became")
+        if self.story.cut:
+            words.append(self.story.cut)
+        self._record_import("; ".join(words))
+        return "; ".join(words)
 
     def _make_panic(self, accounts: dict[str, Account]) -> Panic:
         pressed = self.pressed
@@ -159,6 +206,7 @@ class _Import:
             reason=pressed.reason,
             skipped=list(pressed.skipped),
             journal_id=pressed.id,
+            journal_open=not self.story.ended,
         )
 
     def _scope(self) -> QuerySet[Account]:
@@ -222,8 +270,11 @@ class _Import:
             sweep.last_word = f"{why}. The journal said: {sweep.last_word}"
 
     def _proves_clear(self, held: dict[str, Any]) -> bool:
-        """Whether the journal shows two readings in a row, after the press, and that they were empty."""
-        if held.get("state") != State.CLEAR:
+        """Whether the journal shows two readings in a row, after the press, and that they were empty.
+
+        Not while its process runs: what it finds out next may take the clear away.
+        """
+        if held.get("state") != State.CLEAR or not self.story.ended:
             return False
         times = [held["first_request_at"], held["known_empty_at"], held["full_empty_at"], held["clear_at"]]
         return None not in times and [self.pressed.at, *times] == sorted([self.pressed.at, *times])
@@ -266,6 +317,10 @@ class _Import:
             last_word=f"panic {self.panic.pk} sweeps this account now",
         )
         return list(left.values())
+
+    def _record_import(self, summary: str) -> None:
+        said = f"journal {self.pressed.id}, written on {self.pressed.host}: {summary}"
+        self._record(AuditEntry.Action.IMPORTED, timezone.now(), self.by, said)
 
     def _record(self, action: str, at: Any, actor_name: str, detail: str) -> None:
         AuditEntry.objects.create(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from panicboard.break_glass.journal import CALL_FIELDS, FORMAT, ORDER_FIELDS, SWEEP_FIELDS
 from panicboard.models import Panic, SweptOrder
@@ -22,10 +22,6 @@ _AMOUNTS = ("quantity", "filled", "price", "trigger_price")
 
 class DamagedJournal(Exception):
     """Not even what was pressed can be read. The text says why."""
-
-
-class BeingWritten(Exception):
-    """The process that writes this journal lives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +49,20 @@ class Story:
     calls: list[VenueCall] = field(default_factory=list)
     #: Why the rest of it is missing, where it is.
     cut: str = ""
+    #: Whether the process that wrote it is over: else more is to come.
+    ended: bool = True
 
 
 def read(path: Path) -> Story:
-    """Read the journal at `path`. Raises BeingWritten, DamagedJournal, or OSError."""
+    """Read the journal at `path`, as far as it is written. Raises DamagedJournal or OSError."""
     with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BeingWritten(f"{path} is being written: the panic goes on") from None
-        # What follows the last line's end was being written when its writer was killed.
+        ended = _has_ended(file)
+        # What follows the last line's end is being written, or was when its writer was killed.
         lines = file.read().split(b"\n")[:-1]
     if not lines:
         raise DamagedJournal("it holds no whole line")
     try:
-        story = Story(_pressed(json.loads(lines[0])))
+        story = Story(_pressed(json.loads(lines[0])), ended=ended)
     except (ValueError, KeyError, TypeError) as exc:
         raise DamagedJournal(f"its first line cannot be read ({type(exc).__name__})") from None
     for number, line in enumerate(lines[1:], start=2):
@@ -79,6 +74,21 @@ def read(path: Path) -> Story:
             )
             break
     return story
+
+
+def is_being_written(path: Path) -> bool:
+    """Whether the process that writes this journal lives. Raises OSError."""
+    with path.open("rb") as file:
+        return not _has_ended(file)
+
+
+def _has_ended(file: BinaryIO) -> bool:
+    """Its writer holds a lock on it for as long as it lives."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _pressed(line: dict[str, Any]) -> Pressed:

@@ -37,6 +37,8 @@ class Panic(models.Model):
     pressed_via = models.CharField(max_length=12, choices=Via.choices)
     #: The journal this panic was imported from: pressed while the database was away (`break_glass`).
     journal_id = models.UUIDField(null=True, blank=True, unique=True)
+    #: The process that was pressed still ran when its journal was imported: the rest of it is to come.
+    journal_open = models.BooleanField(default=False, editable=False)
     held_ms = models.PositiveIntegerField(null=True, blank=True)
     reason = models.TextField(blank=True)
     direct_path = models.BooleanField(

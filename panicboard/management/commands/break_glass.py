@@ -7,7 +7,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error
 
 from panicboard.break_glass import export, journal_import, passphrase, shell
-from panicboard.break_glass.journal_reader import BeingWritten, DamagedJournal
+from panicboard.break_glass.journal_import import BeingWritten
+from panicboard.break_glass.journal_reader import DamagedJournal
 from panicboard.break_glass.sealed_file import Contents
 from panicboard.management import scopes
 
