@@ -304,7 +304,9 @@ class ReadingAdmin(ReadOnlyAdmin):
 
 @admin.register(Countdown)
 class CountdownAdmin(ReadOnlyAdmin):
-    list_display = ("account", "scope", "countdown_ms", "venue_read_at")
+    list_display = ("account", "scope", "phase", "countdown_ms", "source", "deadline_at", "failure")
+    list_filter = ("phase", "source")
+    search_fields = ("account__name", "scope")
     list_select_related = ("account",)
 
 

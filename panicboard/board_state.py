@@ -270,7 +270,7 @@ def _tallies(sweeps: Iterable[Sweep]) -> dict[int, Tally]:
 
 def _countdowns() -> dict[int, CountdownLine]:
     grouped = (
-        Countdown.objects.filter(countdown_ms__gt=0)
+        Countdown.objects.filter(venue_ms__gt=0)
         .values("account")
         .annotate(armed=Count("pk"), shortest=Min("countdown_ms"), read_at=Min("venue_read_at"))
         .order_by()

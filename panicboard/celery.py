@@ -61,7 +61,8 @@ def _keep_django_logging(**kwargs: object) -> None:
 @worker_init.connect
 def _settle_in(sender: WorkController, **kwargs: object) -> None:
     """Keep database connections between tasks (a panic must not wait for new ones), and show we live."""
-    from panicboard import call_log, database, leases, rush, sweeps  # need the app registry, ready by now
+    # These need the app registry, ready by now.
+    from panicboard import call_log, database, heartbeats, leases, rush, sweeps
 
     database.keep_connections()
     sweeps.take_along(4 * sender.concurrency)
@@ -71,5 +72,8 @@ def _settle_in(sender: WorkController, **kwargs: object) -> None:
     # busy threads and the default of 5 ms a turn, a panic's tasks would trickle in over seconds.
     sys.setswitchinterval(0.002)
     # worker-panic-1@host is a worker of the kind worker-panic
-    leases.start_beating(sender.hostname.partition("@")[0].rstrip("-0123456789"))
+    kind = sender.hostname.partition("@")[0].rstrip("-0123456789")
+    leases.start_beating(kind)
     call_log.keep()
+    if kind == "worker-heartbeat":
+        heartbeats.keep()

@@ -40,8 +40,8 @@ _here_changed = threading.Condition()
 _to_follow = 0
 
 
-def queue(task_name: str, ids: Sequence[int], *, expires_s: float | None = None) -> int:
-    """Send one task an id, through one held producer. Returns how many the broker took."""
+def queue(task_name: str, ids: Sequence[object], *, expires_s: float | None = None) -> int:
+    """Send one task an id (or list of ids), through one held producer. Returns how many the broker took."""
     task = getattr(tasks, task_name)
     sent = 0
     try:

@@ -8,8 +8,9 @@ from django.core import signing
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
+from panicboard.audit import GIVE_A_REASON, SHORTEST_REASON
 from panicboard.models import Account, Desk, Panic
-from panicboard.panics import SHORTEST_REASON, Scope
+from panicboard.panics import Scope
 from panicboard.venues import VENUES
 
 #: Armed, a press has to be confirmed within this time.
@@ -149,8 +150,8 @@ class ReleaseForm(forms.Form):
         min_length=SHORTEST_REASON,
         max_length=2000,
         error_messages={
-            "required": f"Give a reason of at least {SHORTEST_REASON} characters.",
-            "min_length": f"Give a reason of at least {SHORTEST_REASON} characters.",
+            "required": GIVE_A_REASON,
+            "min_length": GIVE_A_REASON,
             "max_length": "Give a reason of at most 2,000 characters.",
         },
     )

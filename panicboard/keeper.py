@@ -9,6 +9,7 @@ away are imported here, because whoever leads when it is back is the first to se
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
@@ -17,7 +18,7 @@ from django.db import Error, close_old_connections
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from panicboard import call_log, canary, dispatch, leases, readings
+from panicboard import call_log, canary, countdown_keeper, dispatch, leases, readings
 from panicboard.break_glass import journal_import
 from panicboard.models import Account, Beat, Reading, Sweep
 
@@ -35,17 +36,17 @@ _offered: dict[int, datetime] = {}
 
 def run(stop: threading.Event) -> None:
     """Lead when no other keeper does, and queue what is due, until told to stop."""
-    owner = leases.process_name("keeper")
     leases.start_beating("keeper")
-    renewed_at = checked_at = 0.0
-    leading = False
+    leadership = Leadership()
+    countdowns = threading.Thread(
+        target=countdown_keeper.run, args=(stop, lambda: leadership.is_ours), name="countdowns"
+    )
+    countdowns.start()
+    checked_at = 0.0
     while not stop.wait(TICK_S):
         try:
             now = timezone.now().timestamp()
-            if now - renewed_at >= LEAD_S / 4:
-                leading = leases.lead("keeper", owner, LEAD_S)
-                renewed_at = now
-            if not leading:
+            if not leadership.taken(now):
                 continue
             offer_sweeps()
             offer_watches()
@@ -62,6 +63,27 @@ def run(stop: threading.Event) -> None:
             logger.error("keeper: the database does not answer (%s); trying again", type(exc).__name__)
             close_old_connections()
             stop.wait(0.5)
+    countdowns.join()
+
+
+class Leadership:
+    """Whether this keeper leads: for as long as the lease that it last took holds, and no longer."""
+
+    def __init__(self) -> None:
+        self._owner = leases.process_name("keeper")
+        self._asked_at = 0.0
+        self._until = 0.0
+
+    @property
+    def is_ours(self) -> bool:
+        return time.time() < self._until
+
+    def taken(self, now: float) -> bool:
+        """Take or renew the lease, where it is time to. Returns whether it is ours."""
+        if now - self._asked_at >= LEAD_S / 4:
+            self._asked_at = now
+            self._until = now + LEAD_S if leases.lead("keeper", self._owner, LEAD_S) else 0.0
+        return self.is_ours
 
 
 def offer_sweeps() -> int:

@@ -15,14 +15,13 @@ from django.db import Error, IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from panicboard import dispatch
+from panicboard import audit, countdowns, dispatch
 from panicboard.models import Account, AuditEntry, Desk, Panic, Sweep
 
 logger = logging.getLogger(__name__)
 
 #: A press can lose against another press at the same instant; it then joins, or takes over.
 TRIES = 5
-SHORTEST_REASON = 10
 
 
 class NothingToSweep(ValueError):
@@ -145,8 +144,16 @@ def _write_down(
                     _refuse_latched(enabled)
                 running = _running_over(scope, enabled)
                 if running is not None:
-                    _record(AuditEntry.Action.JOINED, running, pressed_by, pressed_by_name, reason)
+                    audit.record(
+                        AuditEntry.Action.JOINED,
+                        by_name=pressed_by_name,
+                        by=pressed_by,
+                        panic=running,
+                        detail=reason,
+                    )
                     return running, []
+                if scope.whole_accounts:
+                    _lock(enabled)
                 panic = scope._panic()
                 panic.pressed_at = timezone.now()
                 panic.pressed_by, panic.pressed_by_name = pressed_by, pressed_by_name
@@ -154,7 +161,13 @@ def _write_down(
                 panic.skipped = [account.name for account in accounts if not account.enabled]
                 panic.save(force_insert=True)
                 sweeps = _make_sweeps(panic, scope, enabled)
-                _record(AuditEntry.Action.PRESSED, panic, pressed_by, pressed_by_name, reason)
+                audit.record(
+                    AuditEntry.Action.PRESSED,
+                    by_name=pressed_by_name,
+                    by=pressed_by,
+                    panic=panic,
+                    detail=reason,
+                )
         except IntegrityError:
             if attempt == TRIES - 1:
                 raise
@@ -176,7 +189,7 @@ def give_reason(panic: Panic, reason: str, *, by: User | None, by_name: str) -> 
     """Write down why; it may come after the press, never before it."""
     with transaction.atomic():
         Panic.objects.filter(pk=panic.pk).update(reason=reason)
-        _record(AuditEntry.Action.REASON, panic, by, by_name, reason)
+        audit.record(AuditEntry.Action.REASON, by_name=by_name, by=by, panic=panic, detail=reason)
     panic.reason = reason
 
 
@@ -203,8 +216,8 @@ def release_accounts(
 def _release(
     latched: QuerySet[Account], sweeps: Q, released_by: User | None, released_by_name: str, reason: str
 ) -> int:
-    if len(reason.strip()) < SHORTEST_REASON:
-        raise ValueError(f"Give a reason of at least {SHORTEST_REASON} characters.")
+    if not audit.is_reason(reason):
+        raise ValueError(audit.GIVE_A_REASON)
     with transaction.atomic():
         unfinished = Sweep.objects.filter(sweeps).exclude(state__in=Sweep.OVER)
         held: dict[Account, Panic | None] = {}
@@ -214,7 +227,14 @@ def _release(
             state=Sweep.State.RELEASED, last_word=f"released by {released_by_name} before it was clear"
         )
         for account, panic in held.items():
-            _record(AuditEntry.Action.RELEASED, panic, released_by, released_by_name, reason, account=account)
+            audit.record(
+                AuditEntry.Action.RELEASED,
+                by_name=released_by_name,
+                by=released_by,
+                panic=panic,
+                account=account,
+                detail=reason,
+            )
         latched.update(latched_at=None, latched_by=None)
     for account in held:
         logger.warning("%s released by %s: %s", account.name, released_by_name, reason)
@@ -224,6 +244,15 @@ def _release(
 def is_running(panic: Panic) -> bool:
     """Whether any sweep of this panic still has to become clear."""
     return panic.sweeps.exclude(state__in=Sweep.OVER).exists()
+
+
+def _lock(accounts: Sequence[Account]) -> None:
+    """Wait for whoever decides on a heartbeat of these accounts right now: it is decided before this press.
+
+    SQLite has one writer at a time, and this press is it.
+    """
+    pks = [account.pk for account in accounts]
+    list(Account.objects.select_for_update(no_key=True).filter(pk__in=pks).order_by("pk").values("pk"))
 
 
 def _refuse_latched(accounts: Sequence[Account]) -> None:
@@ -261,6 +290,7 @@ def _make_sweeps(panic: Panic, scope: Scope, accounts: Sequence[Account]) -> lis
         Account.objects.filter(pk__in=[account.pk for account in accounts]).update(
             latched_at=now, latched_by=panic
         )
+        countdowns.withhold(accounts, panic)
     # The keeper offers a sweep again when nobody took it in time.
     offer_again_at = now + timedelta(seconds=settings.SWEEP_LEASE_S)
     return Sweep.objects.bulk_create(
@@ -272,25 +302,6 @@ def _make_sweeps(panic: Panic, scope: Scope, accounts: Sequence[Account]) -> lis
             last_word="waits for a worker",
         )
         for account in accounts
-    )
-
-
-def _record(
-    action: str,
-    panic: Panic | None,
-    actor: User | None,
-    actor_name: str,
-    detail: str,
-    account: Account | None = None,
-) -> None:
-    AuditEntry.objects.create(
-        at=timezone.now(),
-        actor=actor,
-        actor_name=actor_name,
-        action=action,
-        panic=panic,
-        account=account,
-        detail=detail,
     )
 
 

@@ -132,7 +132,7 @@ def read(account: Account) -> None:
             # A latched account has orders again: its sweep goes on at once.
             Sweep.objects.filter(Sweep.WATCHED, account=account).update(due_at=timezone.now())
         if countdowns is not None:
-            _keep_countdowns(account, countdowns)
+            _keep_countdowns(account, countdowns, began_at)
 
 
 def cancel_weight(account: Account, symbols: Iterable[str]) -> int:
@@ -228,16 +228,51 @@ def _countdowns(adapter: VenueAdapter) -> list[VenueCountdown] | None:
         raise
 
 
-def _keep_countdowns(account: Account, countdowns: list[VenueCountdown]) -> None:
-    now = timezone.now()
+def read_countdowns(account: Account) -> None:
+    """Ask an account's venue which countdowns it has running, and keep what it says.
+
+    What stands in the way shows in the age of what it last said.
+    """
+    try:
+        adapter = AccountBudget(account, Work.HEARTBEAT).open_adapter()
+        began_at = timezone.now()
+        told = _countdowns(adapter)
+    except (credentials.CredentialsUnusable, VenueError) as exc:
+        logger.warning("%s: its countdowns could not be read: %s", account.name, exc)
+        return
+    if told is not None:
+        _keep_countdowns(account, told, began_at)
+
+
+def _keep_countdowns(account: Account, countdowns: list[VenueCountdown], began_at: datetime) -> None:
+    """Keep what the venue says of every countdown, those among them that somebody else has set there.
+
+    One about which a call was under way, or has been made since, may be told of as it was before: it is left.
+    """
     with transaction.atomic():
-        Countdown.objects.filter(account=account).exclude(scope__in=[c.scope for c in countdowns]).delete()
+        every = Countdown.objects.filter(account=account).exclude(scope="")
+        told = every.filter(Q(in_flight_until=None) | Q(in_flight_until__lt=began_at))
+        told = told.filter(Q(sent_at=None) | Q(acked_at=None) | Q(acked_at__lt=began_at))
+        told.exclude(scope__in=[c.scope for c in countdowns]).update(venue_ms=0, venue_read_at=began_at)
         for countdown in countdowns:
-            Countdown.objects.update_or_create(
-                account=account,
-                scope=countdown.scope,
-                defaults={"countdown_ms": countdown.countdown_ms, "venue_read_at": now},
-            )
+            told.filter(scope=countdown.scope).update(venue_ms=countdown.countdown_ms, venue_read_at=began_at)
+        known = set(every.values_list("scope", flat=True))
+        Countdown.objects.bulk_create(
+            [
+                Countdown(
+                    account=account,
+                    scope=countdown.scope,
+                    countdown_ms=countdown.countdown_ms,
+                    phase=Countdown.Phase.DISARMED,
+                    venue_ms=countdown.countdown_ms,
+                    venue_read_at=began_at,
+                    last_word="set at the venue, and not by panicboard",
+                )
+                for countdown in countdowns
+                if countdown.scope not in known
+            ],
+            ignore_conflicts=True,
+        )
 
 
 def planned_interval_s(account: Account, budget: AccountBudget) -> float:

@@ -148,7 +148,11 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TASK_DEFAULT_QUEUE = "background"
-CELERY_TASK_ROUTES = {f"panicboard.tasks.{name}": {"queue": "panic"} for name in ("run_sweep", "watch_sweep")}
+CELERY_TASK_ROUTES = {
+    f"panicboard.tasks.{task}": {"queue": queue}
+    for queue, tasks in {"panic": ("run_sweep", "watch_sweep"), "heartbeat": ("send_heartbeats",)}.items()
+    for task in tasks
+}
 CELERY_BROKER_POOL_LIMIT = 64  # presses at once that each learn of a frozen broker in time
 # A press must learn within 300 ms that its broker is gone: the defaults took from 0.6 s to over 30 s.
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 0}

@@ -34,6 +34,25 @@ def run_canary(run_id: int) -> None:
 
 
 @shared_task
+def send_heartbeats(countdown_ids: list[int]) -> None:
+    """Do what is due of these countdowns at their venues; what it came to is written down as it comes."""
+    from panicboard import heartbeats  # here, as above
+
+    heartbeats.send(countdown_ids)
+
+
+@shared_task
+def read_countdowns(account_id: int) -> None:
+    """Ask the venue of one account which countdowns it has running."""
+    from panicboard import readings  # here, as above
+
+    accounts = Account.objects.select_related("venue", "egress", "second_egress")
+    account = accounts.filter(pk=account_id, enabled=True).first()
+    if account is not None:
+        readings.read_countdowns(account)
+
+
+@shared_task
 def read_account(account_id: int) -> None:
     """Read one account's open orders in the background."""
     from panicboard import readings  # here, as above

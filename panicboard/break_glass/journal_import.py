@@ -17,7 +17,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from panicboard import call_log
+from panicboard import audit, call_log
 from panicboard.break_glass import journal, journal_reader
 from panicboard.break_glass.journal_reader import DamagedJournal, Story
 from panicboard.database import AWAY
@@ -323,9 +323,7 @@ class _Import:
         self._record(AuditEntry.Action.IMPORTED, timezone.now(), self.by, said)
 
     def _record(self, action: str, at: Any, actor_name: str, detail: str) -> None:
-        AuditEntry.objects.create(
-            at=at, actor_name=actor_name[:150], action=action, panic=self.panic, detail=detail
-        )
+        audit.record(action, by_name=actor_name, panic=self.panic, detail=detail, at=at)
 
 
 def _accounts(told: dict[str, dict[str, Any]]) -> dict[str, Account]:

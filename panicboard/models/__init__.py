@@ -1,6 +1,7 @@
-from panicboard.models.accounts import Account, Countdown, Desk, Egress, Reading, Venue
+from panicboard.models.accounts import Account, Desk, Egress, Reading, Venue
 from panicboard.models.calls import VenueCall
 from panicboard.models.canaries import CanaryRun
+from panicboard.models.countdowns import Countdown, LifeSign, Maintenance
 from panicboard.models.panics import AuditEntry, Panic, Sweep, SweptOrder
 from panicboard.models.processes import Beat, Lease
 
@@ -13,6 +14,8 @@ __all__ = [
     "Desk",
     "Egress",
     "Lease",
+    "LifeSign",
+    "Maintenance",
     "Panic",
     "Reading",
     "Sweep",

@@ -162,19 +162,3 @@ class Reading(models.Model):
 
     def __str__(self) -> str:
         return f"reading of {self.account}"
-
-
-class Countdown(models.Model):
-    """A dead man's switch that the venue says is set (venue-read)."""
-
-    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="countdowns")
-    scope = models.CharField(max_length=60, help_text="Symbol or underlying.")
-    countdown_ms = models.PositiveIntegerField()
-    venue_read_at = models.DateTimeField()
-
-    class Meta:
-        ordering = ["account", "scope"]
-        constraints = [models.UniqueConstraint(fields=["account", "scope"], name="countdown_once_a_scope")]
-
-    def __str__(self) -> str:
-        return f"{self.account} {self.scope} {self.countdown_ms} ms"

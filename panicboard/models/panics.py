@@ -24,6 +24,7 @@ class Panic(models.Model):
         SHELL = "shell", "shell"
         BREAK_GLASS = "break-glass", "break-glass"
         CANARY = "canary", "canary"
+        COUNTDOWN = "countdown", "countdown"
 
     scope = models.CharField(max_length=10, choices=Scope.choices)
     desk = models.ForeignKey(Desk, on_delete=models.PROTECT, null=True, blank=True)
@@ -211,6 +212,11 @@ class AuditEntry(models.Model):
         EXPORTED = "exported", "exported the break-glass file"
         IMPORTED = "imported", "imported a journal"
         UNREADABLE = "unreadable", "could not read a journal"
+        ARMED = "armed", "armed countdowns"
+        DISARMED = "disarmed", "disarmed countdowns"
+        UNLOCKED = "unlocked", "unlocked a venue"
+        FIRED = "fired", "countdown ran out"
+        LIFE_SIGN = "life sign", "set up a life sign"
 
     at = models.DateTimeField()
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True)

@@ -157,6 +157,17 @@ class FarOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class Decided:
+    """When a call was decided on, and for how long after that the venue may still carry it out.
+
+    The venue itself then sees to it that what was right at that moment is not done long after it.
+    """
+
+    at: datetime
+    for_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class VenueCountdown:
     """A countdown as the venue itself reports it."""
 
@@ -248,6 +259,16 @@ class VenueAdapter(ABC):
     bans: ClassVar[Limit | None] = None
     key_types: ClassVar[tuple[str, ...]]
     has_countdown: ClassVar[bool] = False
+    #: What a countdown names here: "symbol" or "underlying".
+    countdown_scope: ClassVar[str] = ""
+    #: What `set_countdown` costs, and what one call costs that keeps countdowns alive.
+    countdown_weight: ClassVar[int] = 0
+    heartbeat_weight: ClassVar[int] = 0
+    #: Does one heartbeat keep many countdowns of an account alive?
+    one_heartbeat_for_many: ClassVar[bool] = False
+    #: The shortest countdown, and how much later than its length the venue may let it run out.
+    shortest_countdown_ms: ClassVar[int] = 0
+    countdown_check_ms: ClassVar[int] = 0
     #: Can the venue report its countdowns (`countdowns()`)?
     has_countdown_read: ClassVar[bool] = False
     #: Whether the venue refuses new orders after a countdown fired, until a heartbeat or a new countdown.
@@ -368,6 +389,19 @@ class VenueAdapter(ABC):
     def history(self, family: str, symbol: str, since: datetime) -> list[Order]:
         """Orders of one family and symbol placed since then, finished ones included."""
         raise NotImplementedError(f"{self.label} has no order history for {family}")
+
+    @classmethod
+    def countdown_of(cls, symbol: str) -> str:
+        """What a countdown over the orders of this symbol names (only where `has_countdown`)."""
+        return symbol
+
+    def set_countdown(self, scope: str, countdown_ms: int, decided: Decided | None = None) -> int:
+        """Start, or restart, the countdown of one scope; 0 stops it. Returns what the venue confirmed."""
+        raise NotImplementedError(f"{self.label} has no countdown")
+
+    def heartbeat(self, scopes: Sequence[str], decided: Decided | None = None) -> HeartbeatReply:
+        """Restart the countdowns of these scopes in one call (only where `one_heartbeat_for_many`)."""
+        raise NotImplementedError(f"{self.label} has no heartbeat for many countdowns")
 
     def countdowns(self) -> list[VenueCountdown]:
         """The countdowns the venue says are set (only where `has_countdown_read`)."""

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from panicboard.venues import calls, http
-from panicboard.venues.base import DIRECT, Budget, Credentials, Limit, OrderState, Route
+from panicboard.venues.base import DIRECT, Budget, Credentials, Decided, Limit, OrderState, Route
 from panicboard.venues.errors import (
     ClockRejected,
     CredentialsRejected,
@@ -37,6 +37,8 @@ from panicboard.venues.errors import (
 from panicboard.venues.routes import through
 from panicboard.venues.values import LONGEST, quoted, time_ms, whole
 
+#: How long a call may wait whose answer decides whether it must be repeated soon: to connect, and to answer.
+DECIDED_TIMEOUT_S = (1.0, 2.0)
 RECV_WINDOW_MS = 5000  # a cancel that waited longer than this somewhere must not run long after it was meant
 
 MOST_USED_WEIGHT = 1_000_000  # no venue's limit comes near it: a header that says more is not believed
@@ -212,30 +214,41 @@ class BinanceHttp:
 
         return through(self.base_url, self.routes, self.limit, send)
 
-    def signed(self, method: str, path: str, weight: int, params: Params) -> Any:
+    def signed(
+        self, method: str, path: str, weight: int, params: Params, decided: Decided | None = None
+    ) -> Any:
         """A signed call, parameters in the query. Returns the parsed JSON body.
 
         Signed anew for every attempt; after -1021 the clock is re-read and the call made once more. A GET
-        that is answered with a cached copy raises OutcomeUnknown.
+        that is answered with a cached copy raises OutcomeUnknown. What was `decided` at a moment carries
+        that moment as its timestamp: the venue refuses it when it comes too long after.
         """
         if self.clock.measured_at is None:
             self.sync_clock()
         try:
-            return self._signed_once(method, path, weight, params)
+            return self._signed_once(method, path, weight, params, decided)
         except ClockRejected:
             self.sync_clock()
             with calls.once_more():
-                return self._signed_once(method, path, weight, params)
+                return self._signed_once(method, path, weight, params, decided)
 
-    def _signed_once(self, method: str, path: str, weight: int, params: Params) -> Any:
+    def _signed_once(
+        self, method: str, path: str, weight: int, params: Params, decided: Decided | None
+    ) -> Any:
         def send(route: Route) -> Any:
             self.budget.spend(self.limit, weight)  # before it is signed: a signature is good for 5 s only
-            now_ms = self.clock.now_ms()
-            query = encode({**params, "recvWindow": RECV_WINDOW_MS, "timestamp": now_ms})
+            if decided is None:
+                at_ms, window_ms, timeout = self.clock.now_ms(), RECV_WINDOW_MS, http.TIMEOUT_S
+            else:
+                at_ms = int(decided.at.timestamp() * 1000) + self.clock.offset_ms
+                window_ms, timeout = decided.for_ms, DECIDED_TIMEOUT_S
+            query = encode({**params, "recvWindow": window_ms, "timestamp": at_ms})
             target = f"{path}?{query}&signature={self._sign(query)}"
             headers = {"X-MBX-APIKEY": self.api_key}
-            read_ms = now_ms if method == "GET" else None
-            return self._send(route, method, target, weight, headers=headers, read_ms=read_ms)
+            read_ms = at_ms if method == "GET" else None
+            return self._send(
+                route, method, target, weight, headers=headers, read_ms=read_ms, timeout=timeout
+            )
 
         return through(self.base_url, self.routes, self.limit, send)
 
@@ -247,10 +260,13 @@ class BinanceHttp:
         weight: int,
         headers: Mapping[str, str],
         read_ms: int | None = None,
+        timeout: tuple[float, float] = http.TIMEOUT_S,
     ) -> Any:
         """Send what is paid for, and understand. `read_ms`: the venue's time from which a fresh answer is."""
         with calls.told(self.account, method, target, weight) as told:
-            reply = http.call(self.account, method, self.base_url, target, headers=headers, route=route)
+            reply = http.call(
+                self.account, method, self.base_url, target, headers=headers, route=route, timeout=timeout
+            )
             told.status = reply.status
             used = whole(reply.headers.get("X-MBX-USED-WEIGHT-1M"), most=MOST_USED_WEIGHT)
             if used is not None:

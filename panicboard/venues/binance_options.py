@@ -18,6 +18,7 @@ from panicboard.venues.base import (
     BookSymbol,
     CancelResult,
     Credentials,
+    Decided,
     Family,
     FarOrder,
     HeartbeatReply,
@@ -94,6 +95,12 @@ class BinanceOptions(VenueAdapter):
     limits: ClassVar[tuple[Limit, ...]] = (Limit("eapi", "address", 2400), ORDERS)
     key_types = ("hmac", "rsa", "ed25519")
     has_countdown = True
+    countdown_scope = "underlying"
+    countdown_weight = 1
+    heartbeat_weight = 10
+    one_heartbeat_for_many = True
+    shortest_countdown_ms = 5000
+    countdown_check_ms = 1000  # 100 ms by the newer pages, 1 s by the older
     has_countdown_read = True
     locks_after_firing = True
     canary_families = (ORDINARY.slug,)
@@ -117,6 +124,11 @@ class BinanceOptions(VenueAdapter):
         """The underlying that a symbol's calls by underlying name: BTCUSDT for BTC-200730-9000-C."""
         asset, dash, _ = symbol.partition("-")
         return cls._underlyings.get(symbol) or (f"{asset}USDT" if asset and dash else None)
+
+    @classmethod
+    def countdown_of(cls, symbol: str) -> str:
+        """The underlying whose countdown is over the orders of this symbol."""
+        return cls.underlying_of(symbol) or symbol
 
     @classmethod
     def mass_cancels(cls, symbols: Collection[BookSymbol], *, whole_account: bool) -> list[MassCancel]:
@@ -179,7 +191,7 @@ class BinanceOptions(VenueAdapter):
         self._underlyings.update(told)
         return told
 
-    def set_countdown(self, underlying: str, countdown_ms: int) -> int:
+    def set_countdown(self, scope: str, countdown_ms: int, decided: Decided | None = None) -> int:
         """Set the countdown of one underlying, 5000 ms or more; 0 takes it away and unlocks trading.
 
         POST /eapi/v1/countdownCancelAll, weight 1. It runs from here on, and from each heartbeat anew;
@@ -189,8 +201,8 @@ class BinanceOptions(VenueAdapter):
         take (-6009), a wrong underlying (-1128), or an account that is no market maker's (-6005).
         https://developers.binance.com/docs/derivatives/options-trading/market-maker-endpoints/Set-Auto-Cancel-All-Open-Orders-Config
         """
-        params = {"underlying": underlying, "countdownTime": countdown_ms}
-        reply = self.http.signed("POST", "/eapi/v1/countdownCancelAll", 1, params)
+        params = {"underlying": scope, "countdownTime": countdown_ms}
+        reply = self.http.signed("POST", "/eapi/v1/countdownCancelAll", 1, params, decided)
         return _countdown(fields(reply, "countdownCancelAll")).countdown_ms
 
     def countdowns(self, underlying: str | None = None) -> list[VenueCountdown]:
@@ -205,21 +217,21 @@ class BinanceOptions(VenueAdapter):
             reply = [reply] if reply else []
         return [_countdown(item) for item in rows(reply, "countdownCancelAll")]
 
-    def heartbeat(self, underlyings: Sequence[str]) -> HeartbeatReply:
+    def heartbeat(self, scopes: Sequence[str], decided: Decided | None = None) -> HeartbeatReply:
         """Restart the countdowns of these underlyings, and unlock trading on those that had fired.
 
         POST /eapi/v1/countdownCancelAllHeartBeat, weight 10 however many there are. The venue names only
         those it restarted: whatever is `missing` has no countdown running for it.
         https://developers.binance.com/docs/derivatives/options-trading/market-maker-endpoints/Auto-Cancel-All-Open-Orders-Heartbeat
         """
-        params = {"underlyings": ",".join(underlyings)}
-        reply = self.http.signed("POST", "/eapi/v1/countdownCancelAllHeartBeat", 10, params)
+        params = {"underlyings": ",".join(scopes)}
+        reply = self.http.signed("POST", "/eapi/v1/countdownCancelAllHeartBeat", 10, params, decided)
         named = fields(reply, "countdownCancelAllHeartBeat").get("underlyings")
         if not isinstance(named, list):
             raise OutcomeUnknown(f"countdownCancelAllHeartBeat replied {quoted(reply)}")
         return HeartbeatReply(
-            refreshed=tuple(name for name in underlyings if name in named),
-            missing=tuple(name for name in underlyings if name not in named),
+            refreshed=tuple(name for name in scopes if name in named),
+            missing=tuple(name for name in scopes if name not in named),
         )
 
     def mass_cancel(self, call: MassCancel) -> MassCancelReply:

@@ -17,6 +17,7 @@ from panicboard.venues.base import (
     BookSymbol,
     CancelResult,
     Credentials,
+    Decided,
     Family,
     FarOrder,
     Limit,
@@ -88,6 +89,11 @@ class BinanceUsdm(VenueAdapter):
     limits: ClassVar[tuple[Limit, ...]] = (Limit("fapi", "address", 2400), ORDERS)
     key_types = ("hmac", "rsa", "ed25519")
     has_countdown = True
+    countdown_scope = "symbol"
+    countdown_weight = 10
+    heartbeat_weight = 10
+    shortest_countdown_ms = 5000  # the venue publishes none; it advises against very short ones
+    countdown_check_ms = 10
     canary_families = (CONDITIONAL.slug, ORDINARY.slug)
 
     def __init__(self, base_url: str, credentials: Credentials, **opened: Unpack[Opened]) -> None:
@@ -143,8 +149,8 @@ class BinanceUsdm(VenueAdapter):
         symbols = rows(reply.get("symbols"), "exchangeInfo symbols")
         return {required(item, "symbol"): required(item, "status") for item in symbols}
 
-    def set_countdown(self, symbol: str, countdown_ms: int) -> int:
-        """(Re)start the venue's dead man's switch for one symbol; 0 stops it.
+    def set_countdown(self, scope: str, countdown_ms: int, decided: Decided | None = None) -> int:
+        """(Re)start the venue's dead man's switch for one symbol; 0 stops it. This is its heartbeat, too.
 
         POST /fapi/v1/countdownCancelAll, weight 10. If no further call comes within ``countdown_ms``, the
         venue cancels the symbol's open orders by itself; whether conditional ones too, it does not say.
@@ -152,8 +158,8 @@ class BinanceUsdm(VenueAdapter):
         Returns the countdown the venue confirmed, in ms. Raises VenueRejected for a wrong symbol.
         https://developers.binance.com/docs/derivatives/usds-margined-futures/trade/rest-api/Auto-Cancel-All-Open-Orders
         """
-        params = {"symbol": symbol, "countdownTime": countdown_ms}
-        reply = self.http.signed("POST", "/fapi/v1/countdownCancelAll", 10, params)
+        params = {"symbol": scope, "countdownTime": countdown_ms}
+        reply = self.http.signed("POST", "/fapi/v1/countdownCancelAll", 10, params, decided)
         told = fields(reply, "countdownCancelAll").get("countdownTime")  # sent as text, e.g. "30000"
         told_ms = whole(told, most=LONGEST_COUNTDOWN_MS)
         if told_ms is None:

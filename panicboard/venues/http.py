@@ -40,6 +40,7 @@ logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 CONNECT_TIMEOUT_S = 3.05
 READ_TIMEOUT_S = 5.0
+TIMEOUT_S = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)
 #: An answer whose Date is older than its request by more than this was not made for it. A fresh one can seem
 #: older than it is: the header is cut to the second, a venue takes requests that are up to 1 s ahead of its
 #: clock, our reading of that clock is off by half of its round trip, and not every machine behind an address
@@ -133,7 +134,7 @@ def call(
     headers: Mapping[str, str],
     body: bytes | None = None,
     route: Route = DIRECT,
-    timeout: tuple[float, float] = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
+    timeout: tuple[float, float] = TIMEOUT_S,
 ) -> Reply:
     """Send one request and return the venue's answer, whatever its status.
 

@@ -1,0 +1,205 @@
+"""The due loop of the countdowns: what is due is queued, and what has run out is seen.
+
+Every 50 ms, on a thread of its own: a countdown must not lapse because a reading was looked for. When the
+queue does not take it, the keeper makes the calls itself. It knows nothing that the database does not, so
+another one goes on where it ended.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from django.db import Error, close_old_connections
+from django.db.models import Q
+from django.utils import timezone
+
+from panicboard import countdowns, dispatch, heartbeats, panics
+from panicboard.models import Countdown, LifeSign, Maintenance, Panic
+from panicboard.panics import Scope
+from panicboard.venues import VENUES
+
+logger = logging.getLogger(__name__)
+Phase = Countdown.Phase
+
+TICK_S = 0.05
+#: So many countdowns a task: their calls leave side by side.
+TOGETHER = 32
+#: At most so many are offered at once; the others at the next tick.
+AT_ONCE = 1_000
+#: What a worker has not begun by then is offered again.
+TASK_EXPIRES_S = 1.0
+#: How often the rarer things are looked at: venues' own words, windows of maintenance, new symbols.
+SELDOM_S = 1.0
+READ_VENUE_EVERY = timedelta(seconds=10)
+READING_EXPIRES_S = 10.0
+
+
+def run(stop: threading.Event, leads: Callable[[], bool]) -> None:
+    """Queue what is due while this process leads, until told to stop."""
+    writer = heartbeats.Writer()
+    writer.start()
+    seldom_at = timezone.now()
+    while not stop.wait(TICK_S):
+        if not leads():
+            continue
+        try:
+            see_what_ran_out()
+            offer()
+            check_local()
+            if timezone.now() >= seldom_at:
+                seldom_at = timezone.now() + timedelta(seconds=SELDOM_S)
+                read_venues()
+                keep_maintenance()
+        except Error as exc:
+            logger.error("countdowns: the database does not answer (%s); trying again", type(exc).__name__)
+            close_old_connections()
+            stop.wait(0.5)
+    writer.stop()
+    close_old_connections()
+
+
+def offer() -> int:
+    """Queue every call that is due. Returns of how many countdowns."""
+    now = timezone.now()
+    due = Countdown.objects.filter(Q(in_flight_until=None) | Q(in_flight_until__lte=now), due_at__lte=now)
+    due = due.exclude(phase__in=[Phase.DISARMED, Phase.FIRED]).exclude(scope="")
+    due = due.filter(Q(account__latched_by=None) | ~Q(phase__in=Countdown.KEPT), account__enabled=True)
+    ids = list(due.order_by("due_at", "account").values_list("pk", flat=True)[:AT_ONCE])
+    if not ids:
+        return 0
+    # Whoever takes one puts it off in its own way; one that nobody takes is due again.
+    Countdown.objects.filter(pk__in=ids).update(due_at=now + heartbeats.OFFERED)
+    tasks = [ids[start : start + TOGETHER] for start in range(0, len(ids), TOGETHER)]
+    taken = dispatch.queue("send_heartbeats", tasks, expires_s=TASK_EXPIRES_S)
+    for ids_here in tasks[taken:]:
+        heartbeats.send(ids_here)
+    return len(ids)
+
+
+def see_what_ran_out() -> None:
+    """A deadline that passed is the loudest state there is, until it is known what happened."""
+    now = timezone.now()
+    over = Countdown.objects.filter(
+        Q(in_flight_until=None) | Q(in_flight_until__lte=now), deadline_at__lte=now
+    ).exclude(scope="")
+    kept = over.filter(phase__in=Countdown.KEPT)
+    if kept.exists():
+        kept.update(
+            phase=Phase.PASSED, due_at=now, in_flight_until=None, last_word="its deadline passed; reading"
+        )
+    withheld = over.filter(phase=Phase.WITHHELD).select_related("account__venue")
+    for one in withheld:
+        _ran_out_while_latched(one)
+
+
+def _ran_out_while_latched(one: Countdown) -> None:
+    word = f"ran out at {one.deadline_at:%H:%M:%S}, while panic {one.withheld_by_id} held its account"
+    locks = VENUES[one.account.venue.adapter].locks_after_firing
+    if locks:
+        word += "; its venue takes no new orders until it is unlocked"
+    changed = Countdown.objects.filter(pk=one.pk, phase=Phase.WITHHELD).update(
+        phase=Phase.FIRED, ended_at=one.deadline_at, due_at=None, locked=locks, last_word=word
+    )
+    if changed:
+        heartbeats.say_fired(one.account, one.scope, word)
+
+
+def check_local() -> None:
+    """Panic each account whose own countdown ran out: its source has been silent for so long."""
+    now = timezone.now()
+    local = Countdown.objects.filter(scope="", phase=Phase.ARMED, due_at__lte=now, account__enabled=True)
+    for one in local.select_related("account"):
+        sign = LifeSign.objects.filter(account=one.account, kind=one.source).first()
+        last_at = sign.last_at if sign and sign.last_at else one.armed_at or now
+        deadline = last_at + timedelta(milliseconds=one.countdown_ms)
+        changes: dict[str, object] = {"runs_from": last_at, "deadline_at": deadline}
+        if deadline > now:
+            # Looked at often enough that what is shown is what is known.
+            changes["due_at"] = min(deadline, now + timedelta(seconds=1))
+            Countdown.objects.filter(pk=one.pk, phase=Phase.ARMED).update(**changes)
+            continue
+        _fire_local(one, last_at, changes)
+
+
+def _fire_local(one: Countdown, last_at: datetime, changes: dict[str, object]) -> None:
+    """Start the panic first: one press too many does no harm, one too few does."""
+    why = f"nothing was heard of the {one.source} since {last_at:%H:%M:%S}"
+    try:
+        pressed = panics.start(
+            Scope(Panic.Scope.ACCOUNT, account=one.account),
+            pressed_by=None,
+            pressed_by_name="countdown",
+            via=Panic.Via.COUNTDOWN,
+            reason=why,
+        )
+    except (panics.NothingToSweep, panics.NotWritten) as exc:
+        logger.error("the countdown of %s ran out, and its panic did not start: %s", one.account, exc)
+        return
+    word = f"ran out: {why}; panic {pressed.panic.pk} sweeps the account"
+    Countdown.objects.filter(pk=one.pk).update(
+        **changes,
+        phase=Phase.FIRED,
+        due_at=None,
+        ended_at=timezone.now(),
+        withheld_by=pressed.panic,
+        last_word=word,
+    )
+    heartbeats.say_fired(one.account, "the whole account", word)
+
+
+def read_venues() -> None:
+    """Have each venue that can be asked say what it has running."""
+    adapters = [slug for slug, adapter in VENUES.items() if adapter.has_countdown_read]
+    now = timezone.now()
+    running = Countdown.objects.filter(
+        Q(venue_asked_at=None) | Q(venue_asked_at__lte=now - READ_VENUE_EVERY),
+        account__venue__adapter__in=adapters,
+        account__enabled=True,
+        phase__in=Countdown.RUNNING,
+    )
+    accounts = sorted(set(running.values_list("account_id", flat=True)))
+    if accounts:
+        Countdown.objects.filter(account__in=accounts).update(venue_asked_at=now)
+        dispatch.queue("read_countdowns", accounts, expires_s=READING_EXPIRES_S)
+
+
+def keep_maintenance() -> None:
+    """Disarm what a window of maintenance begins for, and arm it again when it is over."""
+    now = timezone.now()
+    for window in Maintenance.objects.filter(begun=False, begins_at__lte=now, ends_at__gt=now):
+        armed = Countdown.objects.filter(account__venue=window.venue_id, phase__in=Countdown.KEPT)
+        rows = list(armed.exclude(scope="").select_related("account"))
+        try:
+            countdowns.disarm(rows, by=window.made_by, why=str(window))
+        except countdowns.Refused as exc:  # latched a moment ago: it runs out by itself
+            logger.warning("%s: %s", window, exc)
+            continue
+        Countdown.objects.filter(pk__in=[row.pk for row in rows]).update(paused_by=window)
+        Maintenance.objects.filter(pk=window.pk).update(begun=True)
+    for window in Maintenance.objects.filter(begun=True, ended=False, ends_at__lte=now):
+        _end(window)
+
+
+def _end(window: Maintenance) -> None:
+    Maintenance.objects.filter(pk=window.pk).update(ended=True)
+    paused = Countdown.objects.filter(paused_by=window).select_related("account__venue")
+    if not window.rearm:
+        paused.update(paused_by=None)
+        return
+    for one in paused:
+        _arm_again(one, window)
+
+
+def _arm_again(one: Countdown, window: Maintenance) -> None:
+    try:
+        countdowns.arm(
+            one.account,
+            [one.scope],
+            by=window.made_by,
+            countdown_ms=one.countdown_ms,
+            refresh_ms=one.refresh_ms,
+            source=one.source,
+        )
+    except countdowns.Refused as exc:
+        Countdown.objects.filter(pk=one.pk).update(paused_by=None, failure=f"not armed again: {exc}")

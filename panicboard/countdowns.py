@@ -1,0 +1,324 @@
+"""Arming, disarming and unlocking countdowns: what may happen, and what is written down for it.
+
+Nothing is called here. What is to be done at the venue is due from then on, and the heartbeat workers do it
+(`heartbeats.py`). A latch withholds every heartbeat of its account; releasing it arms nothing by itself.
+"""
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import Min, QuerySet
+from django.utils import timezone
+
+from panicboard import audit, turns
+from panicboard.budgets import AccountBudget, Work
+from panicboard.models import Account, AuditEntry, Countdown, LifeSign, Maintenance, Panic, Reading
+from panicboard.venues import VENUES
+from panicboard.venues.values import LONGEST_COUNTDOWN_MS
+
+Phase = Countdown.Phase
+Source = Countdown.Source
+
+COUNTDOWN_MS, REFRESH_MS = 120_000, 30_000
+SHORTEST_MS, SHORTEST_REFRESH_MS = 5_000, 1_000
+#: A countdown survives two heartbeats that are lost.
+REFRESHES = 3
+#: How much of what heartbeats and reads may use together countdowns may need, in percent: the rest is left
+#: for heartbeats that are repeated, and for reads.
+FILLED_PERCENT = 80
+#: When the second net is drawn after a press: its cancels leave first.
+SECOND_NET_AFTER = timedelta(seconds=0.5)
+
+
+class Refused(ValueError):
+    """The countdown cannot be armed, disarmed or unlocked. The text says why, and what to do."""
+
+
+def arm(
+    account: Account,
+    scopes: Collection[str],
+    *,
+    by: str,
+    actor: User | None = None,
+    countdown_ms: int = COUNTDOWN_MS,
+    refresh_ms: int = REFRESH_MS,
+    source: str = Source.BOARD,
+) -> list[Countdown]:
+    """Arm countdowns over these symbols or underlyings, or change the ones that are there.
+
+    At a venue that has none, `scopes` is [""]: panicboard's own over the whole account, which panics it when
+    its source has been silent for `countdown_ms`. Raises Refused.
+    """
+    wanted = sorted(set(scopes))
+    local = not VENUES[account.venue.adapter].has_countdown
+    _check_length(account, countdown_ms, 0 if local else refresh_ms)
+    _check_scopes(account, wanted, source)
+    now = timezone.now()
+    with transaction.atomic():
+        # Of all that speaks against it, only this may change at the same instant.
+        fresh = Account.objects.select_for_update().get(pk=account.pk)
+        _check_account(fresh, now)
+        _check_source(account, source, now)
+        rows = {row.scope: row for row in Countdown.objects.filter(account=account, scope__in=wanted)}
+        if locked := [row.scope for row in rows.values() if row.locked]:
+            raise Refused(
+                f"{account.name}: {', '.join(locked)} fired, and its venue is locked; unlock it first"
+            )
+        if not local:
+            _check_weight(account, wanted, refresh_ms)
+        changes: dict[str, Any] = {
+            "countdown_ms": countdown_ms,
+            "refresh_ms": 0 if local else refresh_ms,
+            "source": source,
+            "phase": Phase.ARMED if local else Phase.ARMING,
+            "armed_at": now,
+            "armed_by": by[:150],
+            "to_set": not local,
+            "due_at": now,
+            "misses": 0,
+            "failure": "",
+            "maybe_until": None,
+            "ended_at": None,
+            "found_open": None,
+            "found_at": None,
+            "withheld_by": None,
+            "paused_by": None,
+            "last_word": "",
+        }
+        for scope in wanted:
+            row = rows.get(scope)
+            # What runs at the venue goes on running until the new length is acknowledged.
+            running = row is not None and row.phase in Countdown.KEPT
+            fresh_facts = {} if running else {"runs_from": None, "acked_at": None, "deadline_at": None}
+            Countdown.objects.update_or_create(
+                account=account, scope=scope, defaults={**changes, **fresh_facts}
+            )
+        said = f"{_named(wanted)}: {countdown_ms / 1000:g} s"
+        if not local:
+            said += f", a heartbeat every {refresh_ms / 1000:g} s"
+        audit.record(
+            AuditEntry.Action.ARMED,
+            by_name=by,
+            by=actor,
+            account=account,
+            detail=f"{said}, kept alive by the {source}",
+        )
+    return list(Countdown.objects.filter(account=account, scope__in=wanted))
+
+
+def disarm(countdowns: Iterable[Countdown], *, by: str, actor: User | None = None, why: str = "") -> int:
+    """Have these countdowns taken away at their venues. Returns how many that were. Raises Refused.
+
+    No further heartbeat leaves; the one in flight is waited for; only the venue's answer ends it.
+    """
+    rows = list(countdowns)
+    by_account: dict[int, list[Countdown]] = {}
+    for row in rows:
+        by_account.setdefault(row.account_id, []).append(row)
+    count = 0
+    with transaction.atomic():
+        for account in Account.objects.select_for_update().filter(pk__in=by_account).order_by("pk"):
+            if account.latched_by_id is not None:
+                raise Refused(
+                    f"{account.name} is latched by panic {account.latched_by_id}: its countdowns run out by "
+                    "themselves, and are a second net until then. Release it first."
+                )
+            mine = by_account[account.pk]
+            count += _disarm_of(account, mine)
+            detail = f"{_named([row.scope for row in mine])}{f': {why}' if why else ''}"
+            audit.record(AuditEntry.Action.DISARMED, by_name=by, by=actor, account=account, detail=detail)
+    return count
+
+
+def _disarm_of(account: Account, rows: Sequence[Countdown]) -> int:
+    now = timezone.now()
+    mine = Countdown.objects.filter(pk__in=[row.pk for row in rows], account=account)
+    over = mine.filter(phase__in=[Phase.FIRED, Phase.DISARMED], locked=False)
+    over = over.exclude(venue_ms__gt=0)  # set there by somebody else, and to be taken away as well
+    over.update(phase=Phase.DISARMED, withheld_by=None)
+    local = mine.filter(scope="").exclude(phase=Phase.DISARMED)
+    ended = local.update(phase=Phase.DISARMED, due_at=None, ended_at=now, last_word="disarmed")
+    running = mine.exclude(scope="").exclude(pk__in=over)
+    return ended + running.update(
+        phase=Phase.DISARMING, due_at=now, misses=0, failure="", withheld_by=None, last_word=""
+    )
+
+
+def unlock(countdown: Countdown, reason: str, *, by: str, actor: User | None = None) -> None:
+    """Let a venue take new orders again that refuses them since a countdown fired. Raises Refused."""
+    if not audit.is_reason(reason):
+        raise Refused(audit.GIVE_A_REASON)
+    if not countdown.locked:
+        raise Refused(f"{countdown.account.name} {countdown.scope} is not locked")
+    with transaction.atomic():
+        account = Account.objects.select_for_update().get(pk=countdown.account_id)
+        if account.latched_by_id is not None:
+            raise Refused(
+                f"{account.name} is latched by panic {account.latched_by_id}, and unlocking would let new "
+                "orders in. Release it first."
+            )
+        Countdown.objects.filter(pk=countdown.pk).update(
+            phase=Phase.DISARMING, due_at=timezone.now(), misses=0, failure="", withheld_by=None
+        )
+        detail = f"{countdown.scope}: {reason}"
+        audit.record(AuditEntry.Action.UNLOCKED, by_name=by, by=actor, account=account, detail=detail)
+
+
+def withhold(accounts: Sequence[Account], panic: Panic) -> None:
+    """Let no heartbeat of these accounts leave from here on: part of the press, in its transaction.
+
+    What runs at a venue runs on, as a second net; it is made shorter right after the press's cancels.
+    """
+    mine = Countdown.objects.filter(account__in=accounts)
+    held = mine.filter(phase__in=[*Countdown.KEPT, Phase.DISARMING, Phase.PASSED])
+    held.exclude(scope="").update(
+        phase=Phase.WITHHELD,
+        withheld_by=panic,
+        due_at=panic.pressed_at + SECOND_NET_AFTER,
+        misses=0,
+        failure="",
+    )
+    held.filter(scope="").update(
+        phase=Phase.DISARMED, withheld_by=panic, due_at=None, ended_at=panic.pressed_at
+    )
+
+
+def to_rearm(account: Account) -> QuerySet[Countdown]:
+    """What was armed when a panic latched this account, and is not armed again since."""
+    return Countdown.objects.filter(account=account, withheld_by__isnull=False)
+
+
+def rearm(account: Account, *, by: str, actor: User | None = None) -> int:
+    """Arm again what a panic withheld, as it was. Returns how many. Raises Refused."""
+    rows = list(to_rearm(account))
+    groups: dict[tuple[int, int, str], list[str]] = {}
+    for row in rows:
+        groups.setdefault((row.countdown_ms, row.refresh_ms, row.source), []).append(row.scope)
+    with transaction.atomic():
+        for (countdown_ms, refresh_ms, source), scopes in groups.items():
+            arm(
+                account,
+                scopes,
+                by=by,
+                actor=actor,
+                countdown_ms=countdown_ms,
+                refresh_ms=refresh_ms,
+                source=source,
+            )
+    return len(rows)
+
+
+def open_scopes(account: Account) -> list[str]:
+    """What countdowns over every order that was last read of this account would name."""
+    adapter = VENUES[account.venue.adapter]
+    if not adapter.has_countdown:
+        return [""]
+    reading = Reading.objects.filter(account=account).first()
+    return sorted({adapter.countdown_of(order["symbol"]) for order in (reading.orders if reading else [])})
+
+
+def weight_a_minute(account: Account, adding: Collection[str] = (), refresh_ms: int = 0) -> float:
+    """What keeping countdowns alive costs of the limit this account shares, `adding` to what is armed."""
+    adapter = VENUES[account.venue.adapter]
+    sharing = Account.objects.filter(turns.behind_the_same_limit(account))
+    kept = Countdown.objects.filter(account__in=sharing, phase__in=Countdown.KEPT).exclude(scope="")
+    if adapter.one_heartbeat_for_many:
+        shortest = dict(kept.values_list("account").annotate(shortest=Min("refresh_ms")).order_by())
+        if adding:
+            shortest[account.pk] = min(refresh_ms, shortest.get(account.pk, refresh_ms))
+        every = list(shortest.values())
+    else:
+        others = kept.exclude(account=account, scope__in=adding)
+        every = [*others.values_list("refresh_ms", flat=True), *[refresh_ms] * len(adding)]
+    return sum(adapter.heartbeat_weight * 60_000 / ms for ms in every if ms)
+
+
+def _check_length(account: Account, countdown_ms: int, refresh_ms: int) -> None:
+    adapter = VENUES[account.venue.adapter]
+    shortest_ms = max(SHORTEST_MS, adapter.shortest_countdown_ms)
+    if not shortest_ms <= countdown_ms <= LONGEST_COUNTDOWN_MS:
+        raise Refused(
+            f"a countdown of {countdown_ms} ms: {account.venue.name} takes {shortest_ms} to "
+            f"{LONGEST_COUNTDOWN_MS} ms"
+        )
+    if not refresh_ms:
+        return
+    if refresh_ms < SHORTEST_REFRESH_MS:
+        raise Refused(f"a heartbeat every {refresh_ms} ms: {SHORTEST_REFRESH_MS} ms is the shortest")
+    if refresh_ms * REFRESHES > countdown_ms:
+        raise Refused(
+            f"a heartbeat every {refresh_ms / 1000:g} s is too seldom for a countdown of "
+            f"{countdown_ms / 1000:g} s: two lost ones would let it run out. "
+            f"{countdown_ms / REFRESHES / 1000:g} s is the longest."
+        )
+
+
+def _check_scopes(account: Account, scopes: Sequence[str], source: str) -> None:
+    adapter = VENUES[account.venue.adapter]
+    if adapter.has_countdown:
+        if not scopes or "" in scopes:
+            raise Refused(
+                f"{account.name} has no open orders: name at least one {adapter.countdown_scope} to arm"
+            )
+        return
+    if any(scopes):
+        raise Refused(
+            f"{account.venue.name} has no countdown: panicboard's own is over the whole account, not over "
+            f"{_named(scopes)}"
+        )
+    if source == Source.BOARD:
+        raise Refused(
+            f"{account.venue.name} has no countdown, and panicboard cannot guard against its own end: choose "
+            "the bot or the operator as source"
+        )
+
+
+def _check_account(account: Account, now: datetime) -> None:
+    if not account.enabled:
+        raise Refused(f"{account.name} is disabled; enable it in the admin first")
+    if account.latched_by_id is not None:
+        raise Refused(f"{account.name} is latched by panic {account.latched_by_id}; release it first")
+    running = Maintenance.objects.filter(venue=account.venue_id, begins_at__lte=now, ends_at__gt=now)
+    if (maintenance := running.first()) is not None:
+        raise Refused(f"{account.name}: {maintenance}: {maintenance.reason}")
+
+
+def _check_source(account: Account, source: str, now: datetime) -> None:
+    if source == Source.BOARD:
+        return
+    sign = LifeSign.objects.filter(account=account, kind=source).first()
+    if sign is None:
+        raise Refused(f"{account.name} has no life sign of the {source}; make one first")
+    if sign.silent_at is None or sign.silent_at <= now:
+        heard = f"since {sign.last_at:%H:%M:%S}" if sign.last_at else "yet"
+        raise Refused(
+            f"nothing was heard of the {source} of {account.name} {heard}: it would run out at once"
+        )
+
+
+def _check_weight(account: Account, scopes: Sequence[str], refresh_ms: int) -> None:
+    budget = AccountBudget(account, Work.HEARTBEAT)
+    limit = VENUES[account.venue.adapter].limits[0]
+    room = budget.cap(limit) * 60 / limit.window_s * FILLED_PERCENT / 100
+    needed = weight_a_minute(account, scopes, refresh_ms)
+    if needed <= room:
+        return
+    others = weight_a_minute(account)
+    cost = VENUES[account.venue.adapter].heartbeat_weight * 60_000 / refresh_ms
+    fit = max(0, math.floor((room - others) / cost))
+    said = (
+        f"keeping {len(scopes)} countdowns alive every {refresh_ms / 1000:g} s takes {needed:.0f} of the "
+        f"{room:.0f} a minute there is for it: {fit} fit"
+    )
+    if others < room:
+        seconds = math.ceil(refresh_ms / 1000 * (needed - others) / (room - others))
+        said += f", or all of them with a heartbeat every {seconds} s"
+    raise Refused(said)
+
+
+def _named(scopes: Sequence[str]) -> str:
+    return ", ".join(scopes) if any(scopes) else "the whole account"
