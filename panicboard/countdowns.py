@@ -59,9 +59,10 @@ def arm(
     _check_scopes(account, wanted, source)
     now = timezone.now()
     with transaction.atomic():
-        # Of all that speaks against it, only this may change at the same instant.
-        fresh = Account.objects.select_for_update().get(pk=account.pk)
-        _check_account(fresh, now)
+        # As it is now: a press waits for this, or was first.
+        locked_rows = Account.objects.select_for_update(of=("self",)).select_related("venue")
+        account = locked_rows.get(pk=account.pk)
+        _check_account(account, now)
         _check_source(account, source, now)
         rows = {row.scope: row for row in Countdown.objects.filter(account=account, scope__in=wanted)}
         if locked := [row.scope for row in rows.values() if row.locked]:
