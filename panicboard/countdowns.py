@@ -163,7 +163,7 @@ def unlock(countdown: Countdown, reason: str, *, by: str, actor: User | None = N
                 "orders in. Release it first."
             )
         Countdown.objects.filter(pk=countdown.pk).update(
-            phase=Phase.DISARMING, due_at=timezone.now(), misses=0, failure="", withheld_by=None
+            phase=Phase.DISARMING, due_at=timezone.now(), misses=0, failure=""
         )
         detail = f"{countdown.scope}: {reason}"
         audit.record(AuditEntry.Action.UNLOCKED, by_name=by, by=actor, account=account, detail=detail)

@@ -126,3 +126,38 @@ def asked_of(call: dict[str, Any]) -> dict[str, Any]:
     """What a request of the log asked for, whichever way its parameters travelled."""
     params: dict[str, Any] = call["params"]
     return json.loads(params["body"]) if "body" in params else params
+
+
+#: A heartbeat may be under way when its account is latched; so long after it was decided no venue takes it.
+UNDER_WAY_US = 1_000_000
+#: What the venue's clock, by which its timestamp is, may be off by.
+CLOCK_US = 100_000
+#: To this a panic shortens what runs at a venue: a second net, and no heartbeat.
+SECOND_NET_MS = "5000"
+HEARTBEATS = frozenset(
+    {
+        ("POST", "/fapi/v1/countdownCancelAll"),
+        ("POST", "/eapi/v1/countdownCancelAll"),
+        ("POST", "/eapi/v1/countdownCancelAllHeartBeat"),
+    }
+)
+
+
+def is_heartbeat(call: dict[str, Any]) -> bool:
+    """Whether a call starts a countdown, starts it again, or takes it away; one that is refused does not."""
+    if (call["method"], call["path"]) not in HEARTBEATS or 400 <= call["status"] < 500:
+        return False
+    return bool(call["params"].get("countdownTime") != SECOND_NET_MS)
+
+
+def is_after_latch(call: dict[str, Any], latched_us: int) -> bool:
+    """Whether a call came after a latch, and was not under way when it fell."""
+    arrived_us = int(call["arrived_us"])
+    if arrived_us < latched_us:
+        return False
+    if "timestamp" not in call["params"]:
+        return True
+    decided_us = int(call["params"]["timestamp"]) * 1000
+    if decided_us > arrived_us + CLOCK_US:  # the venue's clock is far off: it tells nothing
+        decided_us = latched_us
+    return arrived_us >= latched_us + UNDER_WAY_US or decided_us > latched_us + CLOCK_US

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tests.faults.bad_days import SPOILS
-from tests.venue_calls import CALLS, asked_of, is_cancel, is_full_listing
+from tests.venue_calls import CALLS, asked_of, is_after_latch, is_cancel, is_full_listing, is_heartbeat
 
 Json = dict[str, Any]
 
@@ -31,13 +31,6 @@ SHOWN_IN = {
     "binance-portfolio": {"um_conditional": 0, "cm_conditional": 1, "um": 2, "cm": 3, "margin": 4},
     "coinswitch": {"ordinary": 0},
 }
-HEARTBEATS = frozenset(
-    {
-        ("POST", "/fapi/v1/countdownCancelAll"),
-        ("POST", "/eapi/v1/countdownCancelAll"),
-        ("POST", "/eapi/v1/countdownCancelAllHeartBeat"),
-    }
-)
 OVER = frozenset({"clear", "handed_over", "released"})
 
 
@@ -268,12 +261,11 @@ def orders_left(evidence: Evidence) -> Iterator[str]:
 
 def heartbeats_after_latch(evidence: Evidence) -> Iterator[str]:
     """Each heartbeat, or countdown that was set, of an account while it was latched."""
-    for call in evidence.log:
-        if (call["method"], call["path"]) not in HEARTBEATS:
-            continue
-        at_us, spans = call["arrived_us"], evidence.latched.get(call["account"], ())
-        if any(begin_us <= at_us and (end_us is None or at_us < end_us) for begin_us, end_us in spans):
-            yield f"{call['account']}: {call['path']} at {_clock(at_us)}"
+    for call in filter(is_heartbeat, evidence.log):
+        at_us = call["arrived_us"]
+        for begin_us, end_us in evidence.latched.get(call["account"], ()):
+            if is_after_latch(call, begin_us) and (end_us is None or at_us < end_us):
+                yield f"{call['account']}: {call['path']} at {_clock(at_us)}"
 
 
 def _clock(at_us: int) -> str:

@@ -1,5 +1,6 @@
 """Those who press and release in a chaos run: on the page of the web process, or in this process."""
 
+import contextlib
 import logging
 import re
 import threading
@@ -8,15 +9,18 @@ from dataclasses import dataclass, replace
 from django.db import connections
 from django.db.models import Q
 
-from panicboard import panics
-from panicboard.models import Account, Desk, Panic, Sweep
+from panicboard import countdowns, panics
+from panicboard.models import Account, Countdown, Desk, Panic, Sweep
 from panicboard.panics import Scope
+from panicboard.venues import VENUES
 from tests.chaos.judge import Press
 from tests.chaos.plan import TRADERS
 from tests.signed_in import Board
 
 logger = logging.getLogger(__name__)
 WHY = "chaos: clear, and released for the next press"
+#: What countdowns are armed over: symbols at one venue, underlyings at the other.
+ARMED = ("BTCUSDT", "ETHUSDT")
 _PANIC_PAGE = re.compile(r"/panics/(\d+)/")
 
 
@@ -90,11 +94,32 @@ class People:
             clear = Account.objects.filter(~Q(pk__in=running.values("account")), latched_by__isnull=False)
             if by == "here":
                 panics.release_accounts(clear, released_by=None, released_by_name="chaos", reason=WHY)
+                rearm()
                 return
             holding = set(clear.values_list("latched_by", flat=True))
             for number in sorted(holding - set(running.values_list("panic", flat=True))):
                 self.board.another().post(f"/panics/{number}/release/", reason=WHY, seen="on")
+            rearm()
         except Exception:  # a release that fails leaves the latch, which is no loss
             logger.exception("release")
         finally:
             connections.close_all()
+
+
+def arm_everywhere() -> None:
+    """Arm countdowns wherever a venue has them: short ones, so that something is due all the time."""
+    for account in Account.objects.select_related("venue"):
+        if VENUES[account.venue.adapter].has_countdown:
+            countdowns.arm(account, ARMED, by="chaos", countdown_ms=20_000, refresh_ms=4_000)
+
+
+def rearm() -> None:
+    """Arm again what panics withheld, as far as their accounts are released and their venues unlocked."""
+    free = Account.objects.filter(latched_by=None, countdowns__withheld_by__isnull=False)
+    for account in free.distinct().select_related("venue"):
+        with contextlib.suppress(countdowns.Refused):  # a press was quicker
+            if locked := Countdown.objects.filter(account=account, locked=True).select_related("account"):
+                for one in locked:
+                    countdowns.unlock(one, WHY, by="chaos")
+            else:
+                countdowns.rearm(account, by="chaos")

@@ -67,6 +67,7 @@ PROCESS_FAULTS = (
     "kill web",
     "kill keeper",
     "kill worker-background-1",
+    "kill worker-heartbeat-1",
     "kill valkey",
     "freeze valkey",
     "lock database",

@@ -13,6 +13,7 @@ from tests.chaos.plan import Plan
 from tests.chaos.recovery import clear_after_fault_s
 from tests.chaos.run import Played, play, say
 from tests.chaos.stage import Stage
+from tests.venue_calls import is_heartbeat
 
 
 def run(plan: Plan, var: Path) -> bool:
@@ -45,7 +46,8 @@ def _explain(played: Played, verdict: Verdict) -> None:
             say(f"press {press.number} was refused, which a person would have seen: {press.refused}")
     for what in played.not_clear:
         say(f"not clear in the end: {what}")
-    say(f"{len(played.evidence.clears)} clears judged")
+    beats = sum(map(is_heartbeat, played.evidence.log))
+    say(f"{len(played.evidence.clears)} clears judged, {beats} heartbeats")
 
 
 def _figures(plan: Plan, played: Played, verdict: Verdict) -> dict[str, object]:

@@ -13,7 +13,7 @@ from panicboard.models import Account, Reading, Sweep, Venue
 from tests.chaos import witness
 from tests.chaos.acts import Acts
 from tests.chaos.judge import Evidence, PanicRow
-from tests.chaos.people import People
+from tests.chaos.people import People, arm_everywhere
 from tests.chaos.plan import TRADERS, Plan
 from tests.chaos.recovery import Fault, Hold
 from tests.chaos.stage import Stage
@@ -55,6 +55,7 @@ def play(plan: Plan, stage: Stage) -> Played:
     for trader in TRADERS:
         make_account(simulator, trader.venue, trader.name, desk=trader.desk)
     Venue.objects.exclude(adapter="coinswitch").update(limit_override=NO_LIMIT)
+    arm_everywhere()
     witness.call_in()
     run = _Run(plan, stage, simulator)
     run.play()

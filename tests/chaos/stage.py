@@ -32,7 +32,7 @@ class Stage:
         listener = socket.create_server(("127.0.0.1", 0))
         self._listener = listener  # outlives the web process: while that is away, presses wait
         self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        workers = [("panic", 1, 100), ("panic", 2, 100), ("background", 1, 32)]
+        workers = [("panic", 1, 100), ("panic", 2, 100), ("heartbeat", 1, 32), ("background", 1, 32)]
         self._how = {
             process.name: process
             for process in (

@@ -314,3 +314,28 @@ def test_heartbeat_of_a_latched_account_is_found(path: str) -> None:
 
     expected = [f"alpha: {path} at {at}" for at in ("11:06:40.150000", "11:06:40.350000")]
     assert verdict == replace(NONE, heartbeats_after_latch=expected)
+
+
+@pytest.mark.parametrize(
+    ("harmless", "params"),
+    [
+        ("refused", {"status": 400}),
+        ("the second net", {"params": {"countdownTime": "5000", "timestamp": ms(150) // 1000}}),
+        ("under way", {"params": {"countdownTime": "20000", "timestamp": ms(99) // 1000}}),
+    ],
+)
+def test_what_keeps_nothing_alive_after_the_latch_is_none(harmless: str, params: Json) -> None:
+    log = [call("POST", "/fapi/v1/countdownCancelAll", 150, **params)]
+
+    verdict = judge(Evidence(orders=[], log=log, latched={"alpha": [(ms(100), None)]}))
+
+    assert verdict == NONE, harmless
+
+
+def test_heartbeat_that_arrives_long_after_the_latch_is_found_whenever_it_was_decided() -> None:
+    params = {"countdownTime": "20000", "timestamp": ms(99) // 1000}
+    log = [call("POST", "/fapi/v1/countdownCancelAll", 1200, params=params)]
+
+    verdict = judge(Evidence(orders=[], log=log, latched={"alpha": [(ms(100), None)]}))
+
+    assert len(verdict.heartbeats_after_latch) == 1

@@ -21,7 +21,7 @@ from tests import database
 from tests.faults.bad_days import SPOILS
 from tests.simulator_process import SimulatorProcess
 from tests.sweep_stage import Stage, is_cancel, is_full_listing
-from tests.venue_calls import CALLS, Call, asked_of
+from tests.venue_calls import CALLS, Call, asked_of, is_after_latch, is_heartbeat
 
 #: So long does panicboard wait for an answer. Those that are kept back for less are waited for.
 READ_TIMEOUT_US = 5_000_000
@@ -142,12 +142,8 @@ def false_clears(one: Record) -> Iterator[str]:
 def heartbeats(one: Record) -> Iterator[str]:
     """After the latch no call may start a countdown, or start it again."""
     for call in one.log:
-        if _is_heartbeat(call) and call["arrived_us"] >= one.latched_us:
+        if is_heartbeat(call) and is_after_latch(call, one.latched_us):
             yield f"{call['method']} {call['path']} at {call['arrived_us']}, latched at {one.latched_us}"
-
-
-def _is_heartbeat(call: dict[str, Any]) -> bool:
-    return call["method"] == "POST" and "countdown" in call["path"].lower()
 
 
 def _over_us(call: dict[str, Any]) -> int:
