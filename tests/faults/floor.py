@@ -15,9 +15,10 @@ import pytest
 from django.core.management import call_command
 from pytest_django.plugin import DjangoDbBlocker
 
-from panicboard import panics, processes
+from panicboard import countdowns, panics, processes
 from panicboard.models import Account, Panic, Sweep
 from panicboard.panics import Scope
+from panicboard.venues import VENUES
 from tests import database
 from tests.broker_process import Breakable
 from tests.factories import make_account, make_desk, seed
@@ -57,6 +58,7 @@ class Floor:
         self.shown: list[str] = []
         for number in (1, 2):
             self.start_worker(number)
+        self.heartbeats = product.start(processes.worker("heartbeat", 1, THREADS))
         self.keeper = product.start(processes.keeper())
         self.until_ready()
 
@@ -65,7 +67,7 @@ class Floor:
 
     def until_ready(self) -> None:
         """Wait until every worker takes tasks."""
-        for worker in self.workers.values():
+        for worker in (*self.workers.values(), self.heartbeats):
             worker.wait_for_line(" ready.")
 
     def kill_worker(self, number: int) -> None:
@@ -94,7 +96,7 @@ class Floor:
         return next((n for n, worker in self.workers.items() if f":{worker.pid}:" in owner), None)
 
     def desk(self, slug: str, each: int = 1) -> list[Account]:
-        """A desk with so many accounts at each venue: all hold orders, and were read."""
+        """A desk with so many accounts at each venue: all hold orders, were read, and have what is armed."""
         accounts = []
         for number in range(each):
             for adapter in CALLS:
@@ -104,9 +106,15 @@ class Floor:
                     seed(self.simulator, account, book=CONDITIONAL[adapter][0])
                 self.stage.minute_passes()
                 self.stage.read(account)
+                self.arm(account)
                 accounts.append(account)
         self.stage.minute_passes()
         return accounts
+
+    def arm(self, account: Account) -> None:
+        """Arm a countdown where the venue has one: whatever happens, no heartbeat may follow the latch."""
+        if VENUES[account.venue.adapter].has_countdown:
+            countdowns.arm(account, ["BTCUSDT"], by="risk.desk1", countdown_ms=60_000, refresh_ms=5_000)
 
     def press(self, slug: str) -> Panic:
         """Press for a desk, as the web process does."""
