@@ -561,7 +561,7 @@ def test_second_keeper_takes_over_before_anything_lapses(
     keepers = [bare_product.start(processes.keeper()) for _ in range(2)]
     account = make_account(simulator)
     without_limits(simulator)
-    symbols = symbols_of(simulator, 50)
+    symbols = symbols_of(simulator, 20)
     arm(account, *symbols, length_s=10, every_s=3)
     until(lambda: set(phases_of_all()) == {Phase.ARMED}, "all to be armed")
 
