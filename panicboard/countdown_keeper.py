@@ -15,7 +15,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from panicboard import countdowns, dispatch, heartbeats, panics
-from panicboard.models import Countdown, LifeSign, Maintenance, Panic
+from panicboard.models import Countdown, Follow, LifeSign, Maintenance, Panic
 from panicboard.panics import Scope
 from panicboard.venues import VENUES
 
@@ -51,6 +51,7 @@ def run(stop: threading.Event, leads: Callable[[], bool]) -> None:
                 seldom_at = timezone.now() + timedelta(seconds=SELDOM_S)
                 read_venues()
                 keep_maintenance()
+                arm_what_appeared()
         except Error as exc:
             logger.error("countdowns: the database does not answer (%s); trying again", type(exc).__name__)
             close_old_connections()
@@ -162,6 +163,12 @@ def read_venues() -> None:
     if accounts:
         Countdown.objects.filter(account__in=accounts).update(venue_asked_at=now)
         dispatch.queue("read_countdowns", accounts, expires_s=READING_EXPIRES_S)
+
+
+def arm_what_appeared() -> None:
+    """Arm the new symbols of accounts that are armed whole."""
+    for following in Follow.objects.select_related("account__venue"):
+        countdowns.arm_what_appeared(following)
 
 
 def keep_maintenance() -> None:

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from panicboard import audit, turns
 from panicboard.budgets import AccountBudget, Work
-from panicboard.models import Account, AuditEntry, Countdown, LifeSign, Maintenance, Panic, Reading
+from panicboard.models import Account, AuditEntry, Countdown, Follow, LifeSign, Maintenance, Panic, Reading
 from panicboard.venues import VENUES
 from panicboard.venues.values import LONGEST_COUNTDOWN_MS
 
@@ -111,6 +111,67 @@ def arm(
     return list(Countdown.objects.filter(account=account, scope__in=wanted))
 
 
+def follow(
+    account: Account,
+    *,
+    by: str,
+    actor: User | None = None,
+    countdown_ms: int = COUNTDOWN_MS,
+    refresh_ms: int = REFRESH_MS,
+    source: str = Source.BOARD,
+) -> list[Countdown]:
+    """Arm every symbol with open orders, and new ones as they appear. Returns what was armed. Raises Refused."""
+    if not VENUES[account.venue.adapter].has_countdown:
+        raise Refused(
+            f"{account.venue.name} has no countdown: panicboard's own is over the whole account anyway"
+        )
+    scopes = open_scopes(account)
+    kept = {"countdown_ms": countdown_ms, "refresh_ms": refresh_ms, "source": source}
+    with transaction.atomic():
+        # What is checked when nothing is open yet is the same.
+        _check_length(account, countdown_ms, refresh_ms)
+        _check_source(account, source, timezone.now())
+        rows = arm(account, scopes, by=by, actor=actor, **kept) if scopes else []
+        Follow.objects.update_or_create(
+            account=account, defaults={**kept, "since": timezone.now(), "by": by[:150], "failure": ""}
+        )
+        audit.record(
+            AuditEntry.Action.ARMED,
+            by_name=by,
+            by=actor,
+            account=account,
+            detail="and new symbols as they appear",
+        )
+    return rows
+
+
+def arm_what_appeared(following: Follow) -> int:
+    """Arm what has open orders and was never armed. Returns how many that were."""
+    account = following.account
+    if account.latched_by_id is not None or not account.enabled:
+        return 0
+    known = set(
+        Countdown.objects.filter(account=account, armed_at__isnull=False).values_list("scope", flat=True)
+    )
+    new = [scope for scope in open_scopes(account) if scope not in known]
+    failure = ""
+    if new:
+        try:
+            arm(
+                account,
+                new,
+                by=following.by,
+                countdown_ms=following.countdown_ms,
+                refresh_ms=following.refresh_ms,
+                source=following.source,
+            )
+        except Refused as exc:
+            failure, new = f"{_named(new)} not armed: {exc}", []
+    if failure != following.failure:
+        Follow.objects.filter(pk=following.pk).update(failure=failure)
+    return len(new)
+
+
 def disarm(countdowns: Iterable[Countdown], *, by: str, actor: User | None = None, why: str = "") -> int:
     """Have these countdowns taken away at their venues. Returns how many that were. Raises Refused.
 
@@ -130,6 +191,8 @@ def disarm(countdowns: Iterable[Countdown], *, by: str, actor: User | None = Non
                 )
             mine = by_account[account.pk]
             count += _disarm_of(account, mine)
+            if not Countdown.objects.filter(account=account, phase__in=Countdown.KEPT).exists():
+                Follow.objects.filter(account=account).delete()
             detail = f"{_named([row.scope for row in mine])}{f': {why}' if why else ''}"
             audit.record(AuditEntry.Action.DISARMED, by_name=by, by=actor, account=account, detail=detail)
     return count

@@ -7,9 +7,18 @@ import pytest
 import requests
 from django.utils import timezone
 
-from panicboard import countdown_state, countdowns, credentials, heartbeats, life_signs, panics, processes
+from panicboard import (
+    countdown_state,
+    countdowns,
+    credentials,
+    heartbeats,
+    life_signs,
+    panics,
+    processes,
+    readings,
+)
 from panicboard.countdown_state import State
-from panicboard.models import Account, AuditEntry, Countdown, Maintenance, Panic, Venue
+from panicboard.models import Account, AuditEntry, Countdown, Follow, Maintenance, Panic, Venue
 from panicboard.panics import Scope
 from tests.factories import make_account, seed
 from tests.simulator.plain_client import PlainClient
@@ -578,3 +587,70 @@ def test_second_keeper_takes_over_before_anything_lapses(
 def symbols_of(simulator: SimulatorProcess, count: int) -> list[str]:
     told = requests.get(f"{simulator.url}/fapi/v1/exchangeInfo", timeout=10).json()
     return sorted(one["symbol"] for one in told["symbols"] if one["status"] == "TRADING")[:count]
+
+
+# ---- whole accounts ----
+
+
+def read(account: Account) -> None:
+    readings.read(Account.objects.select_related("venue").get(pk=account.pk))
+
+
+def test_account_that_is_armed_whole_has_new_symbols_armed_as_they_appear(
+    simulator: SimulatorProcess,
+) -> None:
+    account = make_account(simulator)
+    seed(simulator, account)
+    read(account)
+    countdowns.follow(account, by="ann")
+    seed(simulator, account, symbol="ETHUSDT")
+    read(account)
+
+    armed_now = [
+        countdowns.arm_what_appeared(Follow.objects.select_related("account__venue").get()) for _ in "12"
+    ]
+
+    assert armed_now == [1, 0]
+    assert phases() == {"BTCUSDT": Phase.ARMING, "ETHUSDT": Phase.ARMING}
+
+
+def test_symbol_that_was_disarmed_is_not_armed_again_by_itself(simulator: SimulatorProcess) -> None:
+    account = make_account(simulator)
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        seed(simulator, account, symbol=symbol)
+    read(account)
+    countdowns.follow(account, by="ann")
+    countdowns.disarm(Countdown.objects.filter(scope="ETHUSDT"), by="ann")
+
+    armed_now = countdowns.arm_what_appeared(Follow.objects.select_related("account__venue").get())
+
+    assert armed_now == 0
+    assert phases() == {"BTCUSDT": Phase.ARMING, "ETHUSDT": Phase.DISARMING}
+
+
+def test_disarming_everything_ends_the_arming_of_the_whole_account(simulator: SimulatorProcess) -> None:
+    account = make_account(simulator)
+    seed(simulator, account)
+    read(account)
+    countdowns.follow(account, by="ann")
+
+    countdowns.disarm(Countdown.objects.all(), by="ann")
+
+    assert not Follow.objects.exists()
+
+
+def test_symbol_that_does_not_fit_any_more_is_told(simulator: SimulatorProcess) -> None:
+    account = make_account(simulator)
+    seed(simulator, account)
+    read(account)
+    countdowns.follow(account, by="ann", countdown_ms=6_000, refresh_ms=1_000)
+    seed(simulator, account, symbol="ETHUSDT")
+    read(account)
+
+    countdowns.arm_what_appeared(Follow.objects.select_related("account__venue").get())
+
+    assert phases() == {"BTCUSDT": Phase.ARMING}
+    assert Follow.objects.get().failure == (
+        "ETHUSDT not armed: keeping 1 countdowns alive every 1 s takes 1200 of the 960 a minute there is for it: "
+        "0 fit, or all of them with a heartbeat every 2 s"
+    )

@@ -1,7 +1,7 @@
 from panicboard.models.accounts import Account, Desk, Egress, Reading, Venue
 from panicboard.models.calls import VenueCall
 from panicboard.models.canaries import CanaryRun
-from panicboard.models.countdowns import Countdown, LifeSign, Maintenance
+from panicboard.models.countdowns import Countdown, Follow, LifeSign, Maintenance
 from panicboard.models.panics import AuditEntry, Panic, Sweep, SweptOrder
 from panicboard.models.processes import Beat, Lease
 
@@ -13,6 +13,7 @@ __all__ = [
     "Countdown",
     "Desk",
     "Egress",
+    "Follow",
     "Lease",
     "LifeSign",
     "Maintenance",

@@ -156,3 +156,21 @@ class Countdown(models.Model):
     def is_local(self) -> bool:
         """Whether it is panicboard's own, at a venue that has none."""
         return not self.scope
+
+
+class Follow(models.Model):
+    """That a whole account is armed: every symbol with open orders, and new ones as they appear, like this.
+
+    What a person disarmed, or what ran out, is not armed again by it.
+    """
+
+    account = models.OneToOneField(Account, on_delete=models.CASCADE, related_name="follow")
+    countdown_ms = models.PositiveIntegerField()
+    refresh_ms = models.PositiveIntegerField()
+    source = models.CharField(max_length=10, choices=Countdown.Source.choices)
+    since = models.DateTimeField()
+    by = models.CharField(max_length=150)
+    failure = models.TextField(blank=True)  # why what appeared could not be armed
+
+    def __str__(self) -> str:
+        return f"all of {self.account}"
