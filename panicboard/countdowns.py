@@ -120,28 +120,42 @@ def follow(
     refresh_ms: int = REFRESH_MS,
     source: str = Source.BOARD,
 ) -> list[Countdown]:
-    """Arm every symbol with open orders, and new ones as they appear. Returns what was armed. Raises Refused."""
+    """Arm every symbol with open orders, and new ones as they appear.
+
+    Returns what is armed at once. Raises Refused.
+    """
     if not VENUES[account.venue.adapter].has_countdown:
         raise Refused(
             f"{account.venue.name} has no countdown: panicboard's own is over the whole account anyway"
         )
+    now = timezone.now()
     scopes = open_scopes(account)
-    kept = {"countdown_ms": countdown_ms, "refresh_ms": refresh_ms, "source": source}
+    rows: list[Countdown] = []
     with transaction.atomic():
-        # What is checked when nothing is open yet is the same.
+        # What is checked while nothing is open is the same.
         _check_length(account, countdown_ms, refresh_ms)
-        _check_source(account, source, timezone.now())
-        rows = arm(account, scopes, by=by, actor=actor, **kept) if scopes else []
-        Follow.objects.update_or_create(
-            account=account, defaults={**kept, "since": timezone.now(), "by": by[:150], "failure": ""}
-        )
-        audit.record(
-            AuditEntry.Action.ARMED,
-            by_name=by,
-            by=actor,
+        _check_source(account, source, now)
+        if scopes:
+            rows = arm(
+                account,
+                scopes,
+                by=by,
+                actor=actor,
+                countdown_ms=countdown_ms,
+                refresh_ms=refresh_ms,
+                source=source,
+            )
+        Follow.objects.filter(account=account).delete()
+        Follow.objects.create(
             account=account,
-            detail="and new symbols as they appear",
+            countdown_ms=countdown_ms,
+            refresh_ms=refresh_ms,
+            source=source,
+            since=now,
+            by=by[:150],
         )
+        said = "new symbols as they appear"
+        audit.record(AuditEntry.Action.ARMED, by_name=by, by=actor, account=account, detail=said)
     return rows
 
 
@@ -150,9 +164,8 @@ def arm_what_appeared(following: Follow) -> int:
     account = following.account
     if account.latched_by_id is not None or not account.enabled:
         return 0
-    known = set(
-        Countdown.objects.filter(account=account, armed_at__isnull=False).values_list("scope", flat=True)
-    )
+    ever_armed = Countdown.objects.filter(account=account, armed_at__isnull=False)
+    known = set(ever_armed.values_list("scope", flat=True))
     new = [scope for scope in open_scopes(account) if scope not in known]
     failure = ""
     if new:
