@@ -1,14 +1,15 @@
 """The due loop of the countdowns: what is due is queued, and what has run out is seen.
 
 Every 50 ms, on a thread of its own: a countdown must not lapse because a reading was looked for. When the
-queue does not take it, the keeper makes the calls itself. It knows nothing that the database does not, so
-another one goes on where it ended.
+queue does not take it, or no worker takes what it holds, the keeper makes the calls itself. It knows nothing
+that the database does not, so another one goes on where it ended.
 """
 
 import logging
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from django.db import Error, close_old_connections
 from django.db.models import Q
@@ -33,6 +34,17 @@ TASK_EXPIRES_S = 1.0
 SELDOM_S = 1.0
 READ_VENUE_EVERY = timedelta(seconds=10)
 READING_EXPIRES_S = 10.0
+
+
+class _Offer(NamedTuple):
+    """When a countdown was offered, and when its last call had been sent by then."""
+
+    sent_at: datetime | None
+    at: datetime
+
+
+#: What this keeper has offered of late: what nobody took since, it does itself.
+_offered: dict[int, _Offer] = {}
 
 
 def run(stop: threading.Event, leads: Callable[[], bool]) -> None:
@@ -65,17 +77,22 @@ def offer() -> int:
     now = timezone.now()
     due = Countdown.objects.filter(Q(in_flight_until=None) | Q(in_flight_until__lte=now), due_at__lte=now)
     due = due.exclude(phase__in=[Phase.DISARMED, Phase.FIRED]).exclude(scope="")
-    due = due.filter(Q(account__latched_by=None) | ~Q(phase__in=Countdown.KEPT), account__enabled=True)
-    ids = list(due.order_by("due_at", "account").values_list("pk", flat=True)[:AT_ONCE])
-    if not ids:
+    kept = Q(account__latched_by=None, account__enabled=True) | ~Q(phase__in=Countdown.KEPT)
+    rows = due.filter(kept).order_by("due_at", "account").values_list("pk", "sent_at")[:AT_ONCE]
+    if not rows:
         return 0
     # Whoever takes one puts it off in its own way; one that nobody takes is due again.
-    Countdown.objects.filter(pk__in=ids).update(due_at=now + heartbeats.OFFERED)
-    tasks = [ids[start : start + TOGETHER] for start in range(0, len(ids), TOGETHER)]
+    Countdown.objects.filter(pk__in=[pk for pk, _ in rows]).update(due_at=now + heartbeats.OFFERED)
+    untouched = {pk for pk, sent_at in rows if pk in _offered and _offered[pk].sent_at == sent_at}
+    new = [pk for pk, _ in rows if pk not in untouched]
+    for pk in [pk for pk, offer in _offered.items() if offer.at < now - 3 * heartbeats.OFFERED]:
+        del _offered[pk]
+    _offered.update({pk: _Offer(sent_at, now) for pk, sent_at in rows})
+    tasks = [new[start : start + TOGETHER] for start in range(0, len(new), TOGETHER)]
     taken = dispatch.queue("send_heartbeats", tasks, expires_s=TASK_EXPIRES_S)
-    for ids_here in tasks[taken:]:
-        heartbeats.send(ids_here)
-    return len(ids)
+    for here in [*tasks[taken:], sorted(untouched)]:
+        heartbeats.send(here)
+    return len(rows)
 
 
 def see_what_ran_out() -> None:

@@ -103,7 +103,7 @@ def claim(countdown_ids: Sequence[int]) -> list[Job]:
         # SQLite has one writer at a time, which is us from here on.
         accounts = list(
             Account.objects.select_for_update(no_key=True, skip_locked=True, of=("self",))
-            .filter(pk__in=mine.values("account"), enabled=True)
+            .filter(pk__in=mine.values("account"))
             .select_related("venue", "egress", "second_egress")
             .order_by("pk")
         )
@@ -171,7 +171,7 @@ def _jobs(
 def _what(one: Countdown, account: Account, now: datetime) -> str:
     """What is to be done about a countdown now; empty: nothing."""
     if one.phase in Countdown.KEPT:
-        if account.latched_by_id is not None:
+        if account.latched_by_id is not None or not account.enabled:
             return ""
         if one.deadline_at is not None and one.deadline_at <= now + FOR:
             return ""  # too near: it may have run out before a heartbeat comes

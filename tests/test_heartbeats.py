@@ -562,6 +562,34 @@ def test_keeper_beats_itself_when_the_queue_does_not_answer(
     until(lambda: Countdown.objects.get().runs_from > first, "a heartbeat")
 
 
+def test_keeper_beats_itself_when_no_worker_takes_what_is_queued(
+    simulator: SimulatorProcess, bare_product: "Product"
+) -> None:
+    bare_product.start(processes.keeper())
+    account = make_account(simulator)
+    without_limits(simulator)
+
+    arm(account, "BTCUSDT")
+
+    armed("BTCUSDT")
+    first = Countdown.objects.get().runs_from
+    until(lambda: Countdown.objects.get().runs_from > first, "a heartbeat")
+
+
+def test_disabled_account_gets_no_heartbeat_and_what_ran_out_is_read(
+    simulator: SimulatorProcess, keepers: "Product"
+) -> None:
+    account = make_account(simulator)
+    without_limits(simulator)
+    arm(account, "BTCUSDT", length_s=5)
+    armed("BTCUSDT")
+
+    Account.objects.update(enabled=False)
+
+    until(lambda: phases() == {"BTCUSDT": Phase.FIRED}, "what was found")
+    assert firings(simulator) == {"BTCUSDT": 0}
+
+
 def test_second_keeper_takes_over_before_anything_lapses(
     simulator: SimulatorProcess, bare_product: "Product"
 ) -> None:
