@@ -388,8 +388,8 @@ def _check_weight(account: Account, scopes: Sequence[str], refresh_ms: int) -> N
     cost = VENUES[account.venue.adapter].heartbeat_weight * 60_000 / refresh_ms
     fit = max(0, math.floor((room - others) / cost))
     said = (
-        f"keeping {len(scopes)} countdowns alive every {refresh_ms / 1000:g} s takes {needed:.0f} of the "
-        f"{room:.0f} a minute there is for it: {fit} fit"
+        f"with {len(scopes)} more and a heartbeat every {refresh_ms / 1000:g} s, countdowns take "
+        f"{needed:.0f} of the {room:.0f} a minute there is for them: {fit} fit"
     )
     if others < room:
         seconds = math.ceil(refresh_ms / 1000 * (needed - others) / (room - others))

@@ -675,6 +675,6 @@ def test_symbol_that_does_not_fit_any_more_is_told(simulator: SimulatorProcess) 
 
     assert phases() == {"BTCUSDT": Phase.ARMING}
     assert Follow.objects.get().failure == (
-        "ETHUSDT not armed: keeping 1 countdowns alive every 1 s takes 1200 of the 960 a minute there is for "
-        "it: 0 fit, or all of them with a heartbeat every 2 s"
+        "ETHUSDT not armed: with 1 more and a heartbeat every 1 s, countdowns take 1200 of the 960 a minute "
+        "there is for them: 0 fit, or all of them with a heartbeat every 2 s"
     )
