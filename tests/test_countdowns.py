@@ -96,8 +96,8 @@ def test_more_than_the_venue_can_keep_alive_is_refused_with_what_fits(simulator:
     said = refusal(second, *[f"S{number}USDT" for number in range(20)])
 
     assert said == (
-        "with 20 more and a heartbeat every 30 s, countdowns take 1200 of the 960 a minute there is for them: "
-        "8 fit, or all of them with a heartbeat every 75 s"
+        "with 20 more and a heartbeat every 30 s, countdowns take 1200 of the 960 a minute there is for "
+        "them: 8 fit, or all of them with a heartbeat every 75 s"
     )
 
 
