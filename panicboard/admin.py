@@ -10,7 +10,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from panicboard import canary, credentials, panics
+from panicboard import canary, countdowns, credentials, panics
 from panicboard.models import (
     Account,
     AuditEntry,
@@ -18,6 +18,9 @@ from panicboard.models import (
     Countdown,
     Desk,
     Egress,
+    Follow,
+    LifeSign,
+    Maintenance,
     Panic,
     Reading,
     Sweep,
@@ -232,7 +235,7 @@ class AccountAdmin(admin.ModelAdmin):
     list_select_related = ("desk", "venue", "latched_by__desk", "latched_by__account")
     search_fields = ("name", "strategy")
     readonly_fields = ("latched_at", "latched_by")
-    actions = ("press", "release", "run_canary")
+    actions = ("press", "release", "arm", "disarm", "run_canary")
 
     @admin.display(boolean=True, description="credentials")
     def has_credentials(self, account: Account) -> bool:
@@ -256,6 +259,21 @@ class AccountAdmin(admin.ModelAdmin):
             self.message_user(request, f"Nothing was released. {exc}", messages.ERROR)
             return
         self.message_user(request, f"Released {count} account{'' if count == 1 else 's'}.", messages.WARNING)
+
+    @admin.action(description="Arm countdowns over every symbol with open orders", permissions=["arm"])
+    def arm(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
+        for account in queryset.select_related("venue"):
+            by, actor = request.user.get_username(), request.user
+            try:
+                rows = countdowns.arm(account, countdowns.open_scopes(account), by=by, actor=actor)  # type: ignore[arg-type]
+            except countdowns.Refused as exc:
+                self.message_user(request, f"Not armed. {exc}", messages.ERROR)
+            else:
+                self.message_user(request, f"{account.name}: arming {len(rows)}", messages.SUCCESS)
+
+    @admin.action(description="Disarm every countdown of the chosen accounts", permissions=["arm"])
+    def disarm(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
+        disarm(self, request, Countdown.objects.filter(account__in=queryset))
 
     @admin.action(description="Run the canary now on the chosen accounts", permissions=["press"])
     def run_canary(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:
@@ -286,8 +304,11 @@ class AccountAdmin(admin.ModelAdmin):
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """What would go too: what was last read of an account is no history, and goes without asking."""
         deleted, counts, missing_rights, protected = super().get_deleted_objects(objs, request)
-        read = {str(model._meta.verbose_name) for model in (Reading, Countdown)}
+        read = {str(model._meta.verbose_name) for model in (Reading, Countdown, LifeSign, Follow)}
         return deleted, counts, missing_rights - read, protected
+
+    def has_arm_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("panicboard.arm")
 
     def has_press_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("panicboard.press")
@@ -302,12 +323,62 @@ class ReadingAdmin(ReadOnlyAdmin):
     list_select_related = ("account",)
 
 
+def disarm(shown: "admin.ModelAdmin[Any]", request: HttpRequest, chosen: QuerySet[Countdown]) -> None:
+    """Have these countdowns disarmed, and say what comes of it."""
+    by, actor = request.user.get_username(), request.user
+    try:
+        count = countdowns.disarm(chosen, by=by, actor=actor)  # type: ignore[arg-type]
+    except countdowns.Refused as exc:
+        shown.message_user(request, f"Nothing was disarmed. {exc}", messages.ERROR)
+        return
+    shown.message_user(request, f"Disarming {count}: over when the venue confirms it", messages.WARNING)
+
+
 @admin.register(Countdown)
 class CountdownAdmin(ReadOnlyAdmin):
     list_display = ("account", "scope", "phase", "countdown_ms", "source", "deadline_at", "failure")
     list_filter = ("phase", "source")
     search_fields = ("account__name", "scope")
     list_select_related = ("account",)
+    actions = ("disarm",)
+
+    @admin.action(description="Disarm the chosen countdowns", permissions=["arm"])
+    def disarm(self, request: HttpRequest, queryset: QuerySet[Countdown]) -> None:
+        disarm(self, request, queryset)
+
+    def has_arm_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("panicboard.arm")
+
+
+@admin.register(LifeSign)
+class LifeSignAdmin(ReadOnlyAdmin):
+    """Made and made anew on the page of an account's countdowns; the secret's hash is shown nowhere."""
+
+    list_display = ("account", "kind", "silence_s", "last_at", "last_by")
+    list_select_related = ("account",)
+    fields = ("account", "kind", "silence_s", "last_at", "last_by")
+
+
+@admin.register(Follow)
+class FollowAdmin(ReadOnlyAdmin):
+    list_display = ("account", "countdown_ms", "refresh_ms", "source", "since", "by", "failure")
+    list_select_related = ("account",)
+
+
+@admin.register(Maintenance)
+class MaintenanceAdmin(admin.ModelAdmin):
+    """Windows in which a venue's countdowns are disarmed."""
+
+    list_display = ("venue", "begins_at", "ends_at", "rearm", "reason", "made_by", "begun", "ended")
+    list_select_related = ("venue",)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Maintenance | None = None) -> tuple[str, ...]:
+        """What has begun is history, but for its end."""
+        return ("venue", "begins_at", "reason", "made_by", "begun") if obj and obj.begun else ("made_by",)
+
+    def save_model(self, request: HttpRequest, obj: Maintenance, form: Any, change: bool) -> None:
+        obj.made_by = obj.made_by or request.user.get_username()
+        super().save_model(request, obj, form, change)
 
 
 class AccountRowsInline(admin.TabularInline):

@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import IntEnum
 
-from django.db.models import Count, F, Min, OuterRef, Q, Subquery
+from django.db.models import Count, F, OuterRef, Q, Subquery
 
-from panicboard import limits_state, readiness, turns
-from panicboard.models import Account, CanaryRun, Countdown, Desk, Panic, Reading, Sweep, SweptOrder, Venue
+from panicboard import countdown_state, limits_state, readiness, turns
+from panicboard.countdown_state import Cell
+from panicboard.models import Account, CanaryRun, Desk, Panic, Reading, Sweep, SweptOrder, Venue
 from panicboard.readiness import Readiness, SystemReadiness
 from panicboard.tallies import Tally, open_condition
 from panicboard.venues import VENUES
@@ -34,11 +35,13 @@ class State(IntEnum):
     """An account's state on the board, worst first."""
 
     PANIC = 0
-    NOT_READY = 1
-    DEGRADED = 2
-    LATCHED = 3
-    NORMAL = 4
-    DISABLED = 5
+    FIRED = 1  # a countdown ran out, and nobody has seen to it
+    NOT_READY = 2
+    LAPSING = 3
+    DEGRADED = 4
+    LATCHED = 5
+    NORMAL = 6
+    DISABLED = 7
 
     @property
     def word(self) -> str:
@@ -67,19 +70,6 @@ class Latch:
 
 
 @dataclass(frozen=True, slots=True)
-class CountdownLine:
-    """The countdowns a venue says are set for an account."""
-
-    armed: int
-    shortest_ms: int
-    read_at: datetime
-
-    @property
-    def shortest_s(self) -> float:
-        return self.shortest_ms / 1000
-
-
-@dataclass(frozen=True, slots=True)
 class AccountRow:
     pk: int
     name: str
@@ -99,7 +89,7 @@ class AccountRow:
     has_conditional: bool
     has_countdown: bool
     has_countdown_read: bool
-    countdown: CountdownLine | None
+    countdown: Cell | None
     readiness: Readiness
     latch: Latch | None
     sweep: SweepLine | None
@@ -168,7 +158,9 @@ class Summary:
     protective: int
     oldest_read_at: datetime | None
     armed: int
-    countdowns_read_at: datetime | None
+    local: int
+    lapsing: int
+    fired: int  # accounts
     running: int
     not_ready: int
     degraded: int
@@ -214,7 +206,7 @@ def read(now: datetime, system: SystemReadiness | None = None) -> Board:
     )
     sweeps = _sweeps()
     tallies = _tallies(sweeps)
-    countdowns = _countdowns()
+    lines = countdown_state.by_account(accounts, now)
     by_account: dict[int, list[Sweep]] = {}
     for sweep in sweeps:
         by_account.setdefault(sweep.account_id, []).append(sweep)
@@ -224,7 +216,7 @@ def read(now: datetime, system: SystemReadiness | None = None) -> Board:
             account,
             by_account.get(account.pk, []),
             tallies,
-            countdowns.get(account.pk),
+            countdown_state.cell(lines.get(account.pk, ())),
             ready[account.pk],
             now,
         )
@@ -266,16 +258,6 @@ def _tallies(sweeps: Iterable[Sweep]) -> dict[int, Tally]:
         .order_by()
     )
     return {row["sweep"]: Tally(row["total"], row["still_open"]) for row in counted}
-
-
-def _countdowns() -> dict[int, CountdownLine]:
-    grouped = (
-        Countdown.objects.filter(venue_ms__gt=0)
-        .values("account")
-        .annotate(armed=Count("pk"), shortest=Min("countdown_ms"), read_at=Min("venue_read_at"))
-        .order_by()
-    )
-    return {row["account"]: CountdownLine(row["armed"], row["shortest"], row["read_at"]) for row in grouped}
 
 
 def _canaries() -> dict[int, CanaryRun]:
@@ -321,7 +303,7 @@ def _account_row(
     account: Account,
     sweeps: Sequence[Sweep],
     tallies: Mapping[int, Tally],
-    countdown: CountdownLine | None,
+    countdown: Cell | None,
     ready: Readiness,
     now: datetime,
 ) -> AccountRow:
@@ -338,7 +320,7 @@ def _account_row(
         books=", ".join(family.label.lower() for family in families),
         url=account.get_absolute_url(),
         enabled=account.enabled,
-        state=_state(account, running, ready),
+        state=_state(account, running, ready, countdown),
         read=account.enabled and reading is not None and read_at is not None and not reading.failure,
         read_at=read_at,
         late=_late(reading, now),
@@ -355,13 +337,19 @@ def _account_row(
     )
 
 
-def _state(account: Account, running: Sweep | None, ready: Readiness) -> State:
+def _state(account: Account, running: Sweep | None, ready: Readiness, countdown: Cell | None) -> State:
     if running:
         return State.PANIC
+    # While a panic holds the account, its countdowns are meant to run out.
+    held = account.latched_by_id is not None
+    if countdown and countdown.over and not held:
+        return State.FIRED
     if not account.enabled:
-        return State.DISABLED
+        return State.LAPSING if countdown and countdown.armed else State.DISABLED
     if ready.level in ("not_ready", "unknown"):
         return State.NOT_READY
+    if countdown and countdown.lapsing and not held:
+        return State.LAPSING
     if ready.level == "degraded":
         return State.DEGRADED
     return State.LATCHED if account.latched_at else State.NORMAL
@@ -420,7 +408,7 @@ def _desk_row(desk: Desk, members: Sequence[Account], rows: Mapping[int, Account
         open=sum(row.open for row in known),
         conditional=sum(row.conditional for row in known),
         protective=sum(row.protective for row in known),
-        armed=sum(row.countdown.armed for row in mine if row.countdown),
+        armed=sum(row.countdown.armed + row.countdown.local for row in mine if row.countdown),
         ready=tuple(
             (word, levels[word]) for word in ("ready", "degraded", "not ready", "unknown") if levels[word]
         ),
@@ -434,6 +422,7 @@ def _desk_row(desk: Desk, members: Sequence[Account], rows: Mapping[int, Account
 def _summary(desks: Sequence[DeskRow], sweeps: Sequence[Sweep]) -> Summary:
     rows = [row for desk in desks for row in desk.rows]
     enabled = [row for row in rows if row.enabled]
+    cells = [row.countdown for row in rows if row.countdown]
     checked = [row.readiness.checked_at for row in enabled if row.readiness.checked_at]
     return Summary(
         accounts=len(rows),
@@ -442,8 +431,10 @@ def _summary(desks: Sequence[DeskRow], sweeps: Sequence[Sweep]) -> Summary:
         open=sum(desk.open for desk in desks),
         protective=sum(desk.protective for desk in desks),
         oldest_read_at=min((desk.oldest_read_at for desk in desks if desk.oldest_read_at), default=None),
-        armed=sum(desk.armed for desk in desks),
-        countdowns_read_at=min((row.countdown.read_at for row in rows if row.countdown), default=None),
+        armed=sum(cell.armed for cell in cells),
+        local=sum(cell.local for cell in cells),
+        lapsing=sum(cell.lapsing for cell in cells),
+        fired=sum(row.state is State.FIRED for row in rows),
         running=len({sweep.panic_id for sweep in sweeps if sweep.state not in Sweep.OVER}),
         not_ready=sum(row.readiness.level in ("not_ready", "unknown") for row in enabled),
         degraded=sum(row.readiness.level == "degraded" for row in enabled),

@@ -46,6 +46,11 @@ class State(StrEnum):
         return self in (State.PASSED, State.NOT_FIRED)
 
     @property
+    def is_over(self) -> bool:
+        """Whether it ran out, or should have, and nobody has seen to it yet."""
+        return self in (State.PASSED, State.NOT_FIRED, State.FIRED, State.LOCKED)
+
+    @property
     def may_run(self) -> bool:
         """Whether something may be running at the venue, or here."""
         return self in _MAY_RUN
@@ -126,8 +131,51 @@ class Line:
         return self.countdown_ms // self.refresh_ms - 1 if self.refresh_ms else None
 
     @property
+    def look(self) -> str:
+        """The bar's classes."""
+        if self.state.is_over:
+            return "fired"
+        if self.deadline_at is None or self.state in (State.WITHHELD, State.DISARMED, State.FOREIGN):
+            return "off"
+        proof = {Proof.BELIEVED: "believed", Proof.LOCAL: "local"}.get(self.proof, "")
+        return f"{proof} lapsing".strip() if self.state in (State.LAPSING, State.UNKNOWN) else proof
+
+    @property
     def rank(self) -> tuple[int, str]:
         return list(State).index(self.state), self.scope
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """An account's countdowns in one cell: the one to look at, and how many there are of each kind."""
+
+    #: The worst; of those that run, the one with the nearest deadline.
+    line: Line
+    armed: int
+    local: int
+    lapsing: int
+    over: int  # passed, fired, locked: somebody has to see to these
+
+    @property
+    def others(self) -> int:
+        return self.armed + self.over - 1
+
+
+def cell(lines: Sequence[Line]) -> Cell | None:
+    """What the board tells of these countdowns of one account (worst first); None where there is nothing."""
+    shown = [line for line in lines if line.state is not State.DISARMED]
+    if not shown:
+        return None
+    worst = [line for line in shown if line.state is shown[0].state]
+    nearest = min(worst, key=lambda line: (line.deadline_at is None, line.deadline_at, line.scope))
+    running = [line for line in shown if line.state.may_run]
+    return Cell(
+        line=nearest,
+        armed=sum(line.proof is not Proof.LOCAL for line in running),
+        local=sum(line.proof is Proof.LOCAL for line in running),
+        lapsing=sum(line.state in (State.LAPSING, State.UNKNOWN) for line in running),
+        over=sum(line.state.is_over for line in shown),
+    )
 
 
 def of(one: Countdown, account: Account, signs: Sequence[LifeSign], now: datetime) -> Line:

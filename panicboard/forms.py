@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
 from panicboard.audit import GIVE_A_REASON, SHORTEST_REASON
-from panicboard.models import Account, Desk, Panic
+from panicboard.models import Account, Countdown, Desk, Panic
 from panicboard.panics import Scope
 from panicboard.venues import VENUES
 
@@ -158,3 +158,38 @@ class ReleaseForm(forms.Form):
     seen = forms.BooleanField(
         error_messages={"required": "Tick that you have seen what is still open and what releasing does."}
     )
+
+
+class ArmForm(forms.Form):
+    """Arming countdowns: over which symbols, how long, how often, and who keeps them alive."""
+
+    scopes = forms.CharField(
+        required=False, max_length=4000, help_text="Empty: every symbol with open orders."
+    )
+    follow = forms.BooleanField(required=False)
+    length_s = forms.DecimalField(min_value=1, max_value=100_000, max_digits=9, decimal_places=3)
+    refresh_s = forms.DecimalField(
+        min_value=1, max_value=100_000, max_digits=9, decimal_places=3, required=False
+    )
+    source = forms.ChoiceField(choices=Countdown.Source.choices)
+
+    @property
+    def wanted(self) -> list[str]:
+        """The symbols or underlyings as they were typed, with blanks or commas between."""
+        return self.cleaned_data["scopes"].replace(",", " ").upper().split()
+
+    @property
+    def terms(self) -> dict[str, Any]:
+        """Length, refresh and source, as the acts take them."""
+        refresh_s = self.cleaned_data["refresh_s"] or self.cleaned_data["length_s"] / 4
+        return {
+            "countdown_ms": int(self.cleaned_data["length_s"] * 1000),
+            "refresh_ms": int(refresh_s * 1000),
+            "source": self.cleaned_data["source"],
+        }
+
+
+class SilenceForm(forms.Form):
+    """After how long a silence a bot or an operator does not count as alive any more."""
+
+    silence_s = forms.IntegerField(min_value=2, max_value=86_400)

@@ -254,8 +254,11 @@ def _keep_countdowns(account: Account, countdowns: list[VenueCountdown], began_a
         told = every.filter(Q(in_flight_until=None) | Q(in_flight_until__lt=began_at))
         told = told.filter(Q(sent_at=None) | Q(acked_at=None) | Q(acked_at__lt=began_at))
         told.exclude(scope__in=[c.scope for c in countdowns]).update(venue_ms=0, venue_read_at=began_at)
+        told.filter(armed_at=None, venue_ms=0).delete()  # it was somebody else's, and is gone
         for countdown in countdowns:
-            told.filter(scope=countdown.scope).update(venue_ms=countdown.countdown_ms, venue_read_at=began_at)
+            mine = told.filter(scope=countdown.scope)
+            mine.update(venue_ms=countdown.countdown_ms, venue_read_at=began_at)
+            mine.filter(armed_at=None).update(countdown_ms=countdown.countdown_ms)
         known = set(every.values_list("scope", flat=True))
         Countdown.objects.bulk_create(
             [

@@ -51,10 +51,20 @@ function paint() {
     const left = (Date.parse(one.dataset.until) - now) / 1000, words = "in" in one.dataset ? "in " : "";
     write(one, left > 0 ? words + (left < 10 ? left.toFixed(1) : Math.ceil(left)) + " s" : "now");
   }
+  for (const timer of $$(".timer[data-deadline]")) paintTimer(timer, (Date.parse(timer.dataset.deadline) - now) / 1000);
   for (const one of $$("[data-clock]")) write(one, clock(now));
   for (const one of $$("[data-update]")) write(one, "last update " + (behindS < 7200 ? age(behindS * 1000) : "long ago"));
   for (const one of $$("[data-title]")) if (document.title !== one.dataset.title) document.title = one.dataset.title;
   paintStale(behindS);
+}
+
+// A countdown never runs on past what was last acknowledged: at its deadline it stops, and says so.
+function paintTimer(timer, leftS) {
+  const total = Number(timer.dataset.total), left = Math.max(0, leftS), bar = timer.querySelector(".bar");
+  bar.querySelector(".left").setAttribute("x2", (100 * Math.min(1, left / total)).toFixed(1) + "%");
+  bar.classList.toggle("lapsing", left < total / 4);
+  bar.classList.toggle("fired", left === 0);
+  write(timer.querySelector("[data-secs]"), left === 0 ? "DEADLINE PASSED" : left.toFixed(1) + " s");
 }
 
 function paintStale(behindS) {

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from pytest_django import Settings
+
     from tests.product import Product
 
 VAR = Path(tempfile.mkdtemp(prefix="panicboard-test-"))
@@ -134,3 +136,10 @@ def product(bare_product: "Product") -> "Product":
     for worker in started:
         worker.wait_for_line(" ready.")
     return bare_product
+
+
+@pytest.fixture
+def plain_static_files(settings: "Settings") -> None:
+    """Pages name static files as they are: nothing was collected for a test."""
+    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}

@@ -12,7 +12,6 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
-from pytest_django import Settings
 
 from panicboard import credentials
 from panicboard.models import (
@@ -32,7 +31,10 @@ from panicboard.venues.coinswitch import CoinSwitch
 from tests import database
 from tests.factories import make_desk, make_venue
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("broker", "plain_static_files"),
+]
 KEY, SECRET = "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zv", "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP"
 HISTORY = (
     "panic",
@@ -44,13 +46,6 @@ HISTORY = (
     "venuecall",
     "canaryrun",
 )
-
-
-@pytest.fixture(autouse=True)
-def _plain_static_files(settings: Settings) -> None:
-    """Pages name static files as they are: nothing was collected for a test."""
-    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
 
 
 @pytest.fixture

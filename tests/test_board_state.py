@@ -1,6 +1,7 @@
 """The board's values: totals, states, their order, and that thirty accounts cost no query more than one."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -8,7 +9,7 @@ from django.test.utils import CaptureQueriesContext
 
 from panicboard import board_state
 from panicboard.board_state import Board, State
-from panicboard.models import Countdown, Egress, Panic, Sweep, SweptOrder
+from panicboard.models import Account, Countdown, Egress, Panic, Sweep, SweptOrder
 from panicboard.readiness import SystemReadiness
 from panicboard.tallies import Tally
 from tests.pages import (
@@ -202,17 +203,47 @@ def test_an_order_the_venue_no_longer_knows_is_not_open_once_its_sweep_is_clear(
     assert running.tally == Tally(2, 1)
 
 
-def test_countdowns_show_how_many_the_shortest_and_the_oldest_reading() -> None:
-    account = make_account(adapter="binance-options")
-    for scope, ms, at in (("BTCUSDT", 30_000, 0), ("ETHUSDT", 10_000, -500), ("SOLUSDT", 0, 0)):
-        Countdown.objects.create(account=account, scope=scope, countdown_ms=ms, venue_read_at=after(at))
+def armed(account: Account, scope: str, *, left_s: float = 90, **fields: Any) -> Countdown:
+    """A countdown of 120 s of which so much is left."""
+    facts: dict[str, Any] = {"countdown_ms": 120_000, "refresh_ms": 30_000, "phase": "armed", "to_set": False}
+    facts |= {"armed_at": after(0), "runs_from": after(0), "acked_at": after(0)} | fields
+    deadline_at = PRESSED_AT + timedelta(seconds=left_s)
+    return Countdown.objects.create(account=account, scope=scope, deadline_at=deadline_at, **facts)
+
+
+def test_countdowns_show_the_nearest_deadline_and_how_many_run() -> None:
+    account = make_account()
+    make_reading(account)
+    armed(account, "BTCUSDT")
+    armed(account, "ETHUSDT", left_s=60)
+    armed(account, "SOLUSDT", phase="disarmed")
 
     board = read()
 
-    line = board.desks[0].rows[0].countdown
-    assert line is not None
-    assert (line.armed, line.shortest_s, line.read_at) == (2, 10.0, after(-500))
-    assert board.summary.armed == 2
+    row = board.desks[0].rows[0]
+    assert row.countdown is not None
+    assert (row.countdown.line.scope, row.countdown.armed, row.countdown.lapsing) == ("ETHUSDT", 2, 0)
+    assert (row.state, board.summary.armed, board.summary.lapsing) == (State.NORMAL, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "state"),
+    [
+        ({"left_s": 20}, State.LAPSING),
+        ({"left_s": -1}, State.FIRED),
+        ({"misses": 1, "failure": "HTTP 503"}, State.LAPSING),
+        ({"phase": "fired", "found_open": 0}, State.FIRED),
+        ({"phase": "passed"}, State.FIRED),
+        ({"phase": "disarmed"}, State.NORMAL),
+    ],
+)
+def test_account_is_as_bad_as_its_worst_countdown(fields: dict[str, Any], state: State) -> None:
+    account = make_account()
+    make_reading(account)
+    armed(account, "BTCUSDT")
+    armed(account, "ETHUSDT", **fields)
+
+    assert read().desks[0].rows[0].state is state
 
 
 @pytest.mark.parametrize(("seconds", "late"), [(14, False), (16, True)])

@@ -15,7 +15,6 @@ from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
-from pytest_django import Settings
 
 from panicboard import leases, panics, processes, record
 from panicboard.break_glass import journal, journal_import
@@ -146,11 +145,8 @@ def test_journal_imported_twice_makes_nothing_new(simulator: SimulatorProcess, t
     assert Path(again).exists()
 
 
-def test_imported_panic_shows_how_it_was_pressed(
-    simulator: SimulatorProcess, client: Client, settings: Settings
-) -> None:
-    plain = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
-    settings.STORAGES = {**settings.STORAGES, "staticfiles": plain}
+@pytest.mark.usefixtures("plain_static_files")
+def test_imported_panic_shows_how_it_was_pressed(simulator: SimulatorProcess, client: Client) -> None:
     account = make_account(simulator)
     seed(simulator, account)
     swept(account, scope=GlassScope(Panic.Scope.ACCOUNT, "alpha"))

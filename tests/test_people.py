@@ -1,5 +1,7 @@
 """The groups that the first migration makes, and what later ones leave alone."""
 
+from importlib import import_module
+
 import pytest
 from django.apps import apps
 from django.contrib.auth.models import Group, Permission, User
@@ -38,7 +40,7 @@ def test_risk_managers_may_press_and_release_and_viewers_may_not() -> None:
 def test_risk_managers_have_no_rights_in_the_admin() -> None:
     held = Group.objects.get(name=people.RISK_MANAGERS).permissions.values_list("codename", flat=True)
 
-    assert sorted(held) == ["press", "release"]
+    assert sorted(held) == ["arm", "press", "release"]
 
 
 @pytest.mark.usefixtures("groups")
@@ -49,7 +51,7 @@ def test_groups_changed_by_an_administrator_stay_changed() -> None:
 
     call_command("migrate", verbosity=0)
 
-    assert [p.codename for p in managers.permissions.all()] == ["press"]
+    assert [p.codename for p in managers.permissions.all()] == ["arm", "press"]
     assert [p.codename for p in viewers.permissions.all()] == ["release"]
 
 
@@ -59,3 +61,14 @@ def test_migrating_makes_the_groups() -> None:
     call_command("migrate", verbosity=0)
 
     assert set(Group.objects.values_list("name", flat=True)) == {"risk managers", "viewers"}
+
+
+@pytest.mark.usefixtures("groups")
+@pytest.mark.django_db(transaction=True)
+def test_right_that_came_with_a_later_version_is_given_to_the_groups_that_are_there() -> None:
+    Permission.objects.filter(codename="arm").delete()  # as it was before there were countdowns
+    import_module("panicboard.migrations.0009_venue_read_countdowns").give_the_new_right(apps, None)
+
+    held = Group.objects.get(name=people.RISK_MANAGERS).permissions.values_list("codename", flat=True)
+
+    assert sorted(held) == ["arm", "press", "release"]

@@ -7,6 +7,7 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from panicboard import countdown_state
 from panicboard.board_state import State
 from panicboard.models import Sweep, SweptOrder
 from panicboard.record import plain
@@ -16,7 +17,9 @@ register = template.Library()
 #: An icon and the classes of a state: shape and word always stand beside the colour.
 ACCOUNT_STATES = {
     State.PANIC: ("crit", "chip crit"),
+    State.FIRED: ("crit", "chip crit"),
     State.NOT_READY: ("crit", "chip crit"),
+    State.LAPSING: ("warn", "chip warn"),
     State.DEGRADED: ("warn", "chip warn"),
     State.LATCHED: ("lock", "chip lock"),
     State.NORMAL: ("dot", "quietly"),
@@ -31,6 +34,20 @@ SWEEP_STATES = {
     Sweep.State.CLEAR: ("proof", "chip proof"),
     Sweep.State.HANDED_OVER: ("sent", "chip idle"),
     Sweep.State.RELEASED: ("lock", "chip idle"),
+}
+COUNTDOWN_STATES = {
+    countdown_state.State.PASSED: ("crit", "chip crit"),
+    countdown_state.State.NOT_FIRED: ("crit", "chip crit"),
+    countdown_state.State.FIRED: ("crit", "chip crit"),
+    countdown_state.State.LOCKED: ("lock", "chip crit"),
+    countdown_state.State.LAPSING: ("warn", "chip warn"),
+    countdown_state.State.UNKNOWN: ("unk", "chip unk"),
+    countdown_state.State.ARMING: ("run", "chip run"),
+    countdown_state.State.DISARMING: ("run", "chip run"),
+    countdown_state.State.WITHHELD: ("lock", "chip lock"),
+    countdown_state.State.ARMED: ("dot", "quietly"),
+    countdown_state.State.FOREIGN: ("dot", "quietly"),
+    countdown_state.State.DISARMED: ("rej", "quietly"),
 }
 LIMIT_STATES = {
     "refused": ("rej", "chip crit"),
@@ -61,6 +78,12 @@ def icon(name: str) -> SafeString:
 def account_state(state: State) -> SafeString:
     shape, classes = ACCOUNT_STATES[state]
     return _tag(shape, classes, state.word)
+
+
+@register.simple_tag
+def countdown_label(state: countdown_state.State) -> SafeString:
+    shape, classes = COUNTDOWN_STATES[state]
+    return _tag(shape, classes, state.label)
 
 
 @register.simple_tag

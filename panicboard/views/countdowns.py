@@ -1,14 +1,25 @@
 """Countdowns: armed, disarmed, unlocked by people; kept alive by bots and by people who are there."""
 
 import logging
+from collections.abc import Callable
+from functools import wraps
 
-from django.contrib.auth.decorators import login_not_required
+from django.contrib import messages
+from django.contrib.auth.decorators import login_not_required, permission_required
+from django.contrib.auth.models import User
+from django.forms import Form
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, render
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST, require_safe
 
-from panicboard import life_signs
+from panicboard import countdown_page, countdowns, life_signs
 from panicboard.database import AWAY
+from panicboard.forms import ArmForm, SilenceForm
+from panicboard.models import Account, Countdown, LifeSign
+from panicboard.views.replies import go
 
 logger = logging.getLogger(__name__)
 
@@ -33,3 +44,139 @@ def _answer(text: str, status: int) -> HttpResponse:
     # Django logs the path of every refusal, and the secret is in it.
     response._has_been_logged = True  # type: ignore[attr-defined]
     return response
+
+
+@never_cache
+@require_safe
+def page(request: HttpRequest, pk: int) -> HttpResponse:
+    """Every countdown of one account, with its last calls, and what may be done about them."""
+    return _page(request, _account(pk))
+
+
+def _page(
+    request: HttpRequest, account: Account, *, error: str = "", bot_url: str = "", status: int = 200
+) -> HttpResponse:
+    context = {
+        "page": countdown_page.read(account),
+        "error": error,
+        "bot_url": bot_url,
+        "sent": request.POST if error else {},
+    }
+    return render(request, "countdowns.html", context, status=status)
+
+
+def _account(pk: int) -> Account:
+    return get_object_or_404(Account.objects.select_related("venue", "desk"), pk=pk)
+
+
+#: Does what was asked for one account by a user. Returns what to say of it.
+Act = Callable[[HttpRequest, Account, User], str]
+
+
+def _acts(act: Act) -> Callable[[HttpRequest, int], HttpResponse]:
+    """A view that has an act done, says what came of it, and leads back to the account's countdowns."""
+
+    @require_POST
+    @permission_required("panicboard.arm", raise_exception=True)
+    @wraps(act)
+    def view(request: HttpRequest, pk: int) -> HttpResponse:
+        account = _account(pk)
+        assert isinstance(request.user, User)  # noqa: S101 (nobody else has permissions)
+        try:
+            said = act(request, account, request.user)
+        except ValueError as exc:
+            return _page(request, account, error=str(exc), status=422)
+        messages.info(request, said)
+        return go(request, reverse("countdowns", args=[pk]))
+
+    return view
+
+
+def _checked(form: Form) -> Form:
+    """A form that is valid. Raises ValueError with one sentence."""
+    if not form.is_valid():
+        said = [f"{name}: {errors[0]}" for name, errors in form.errors.items()]
+        raise ValueError(" ".join(said))
+    return form
+
+
+@_acts
+def arm(request: HttpRequest, account: Account, user: User) -> str:
+    """Arm countdowns over the named symbols, or over every one with open orders."""
+    form = ArmForm(request.POST)
+    _checked(form)
+    by = user.get_username()
+    if form.cleaned_data["follow"]:
+        rows = countdowns.follow(account, by=by, actor=user, **form.terms)
+        return f"Arming {len(rows)}, and new symbols as they appear."
+    scopes = form.wanted or countdowns.open_scopes(account)
+    rows = countdowns.arm(account, scopes, by=by, actor=user, **form.terms)
+    return f"Arming {len(rows)} countdown{'' if len(rows) == 1 else 's'}."
+
+
+@_acts
+def disarm(request: HttpRequest, account: Account, user: User) -> str:
+    """Disarm one countdown, or all of the account."""
+    mine = Countdown.objects.filter(account=account)
+    if chosen := request.POST.get("countdown", ""):
+        mine = mine.filter(pk=int(chosen) if chosen.isdecimal() else 0)
+    count = countdowns.disarm(mine, by=user.get_username(), actor=user)
+    return f"Disarming {count}: over when the venue confirms it." if count else "Nothing was armed."
+
+
+@_acts
+def unlock(request: HttpRequest, account: Account, user: User) -> str:
+    """Let the venue take new orders again, for a reason."""
+    chosen = request.POST.get("countdown", "")
+    mine = Countdown.objects.select_related("account").filter(account=account)
+    one = mine.filter(pk=int(chosen) if chosen.isdecimal() else 0).first()
+    if one is None:
+        raise ValueError("This countdown is gone.")
+    countdowns.unlock(one, request.POST.get("reason", ""), by=user.get_username(), actor=user)
+    return f"Unlocking {one.scope}: over when the venue confirms it."
+
+
+@_acts
+def rearm(request: HttpRequest, account: Account, user: User) -> str:
+    """Arm again what a panic withheld."""
+    return f"Arming {countdowns.rearm(account, by=user.get_username(), actor=user)} again."
+
+
+@_acts
+def operator(request: HttpRequest, account: Account, user: User) -> str:
+    """Have countdowns hang on somebody's presence."""
+    form = SilenceForm(request.POST)
+    silence_s = _checked(form).cleaned_data["silence_s"]
+    life_signs.expect_operator(account, by=user.get_username(), actor=user, silence_s=silence_s)
+    return f"Presence is to be confirmed every {silence_s} s from now on."
+
+
+@never_cache
+@require_POST
+@permission_required("panicboard.arm", raise_exception=True)
+def bot(request: HttpRequest, pk: int) -> HttpResponse:
+    """Make the address that the account's bot calls. It is in this one answer, and nowhere else."""
+    account, form = _account(pk), SilenceForm(request.POST)
+    assert isinstance(request.user, User)  # noqa: S101 (nobody else has permissions)
+    if not form.is_valid():
+        return _page(request, account, error=str(form.errors["silence_s"][0]), status=422)
+    path = life_signs.make_bot_address(
+        account,
+        by=request.user.get_username(),
+        actor=request.user,
+        silence_s=form.cleaned_data["silence_s"],
+    )
+    return _page(request, account, bot_url=request.build_absolute_uri(path))
+
+
+@require_POST
+@permission_required("panicboard.arm", raise_exception=True)
+def presence(request: HttpRequest) -> HttpResponse:
+    """Confirm that somebody is there, for every account that hangs on it."""
+    assert isinstance(request.user, User)  # noqa: S101 (nobody else has permissions)
+    expecting = Account.objects.filter(life_signs__kind=LifeSign.Kind.OPERATOR)
+    count = life_signs.confirm_presence(expecting, by=request.user.get_username())
+    messages.info(request, f"Presence confirmed for {count} account{'' if count == 1 else 's'}.")
+    account = request.POST.get("account", "")
+    known = account.isdecimal() and Account.objects.filter(pk=int(account)).exists()
+    return go(request, reverse("countdowns", args=[int(account)]) if known else reverse("board"))
