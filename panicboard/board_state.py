@@ -14,7 +14,7 @@ from enum import IntEnum
 from django.db.models import Count, F, OuterRef, Q, Subquery
 
 from panicboard import countdown_state, limits_state, readiness, turns
-from panicboard.countdown_state import Cell
+from panicboard.countdown_state import Cell, Presence
 from panicboard.models import Account, CanaryRun, Desk, Panic, Reading, Sweep, SweptOrder, Venue
 from panicboard.readiness import Readiness, SystemReadiness
 from panicboard.tallies import Tally, open_condition
@@ -177,6 +177,7 @@ class Board:
     running: tuple[RunningPanic, ...]
     system: SystemReadiness
     environments: frozenset[str]
+    presence: Presence | None = None
 
     @property
     def is_live(self) -> bool:
@@ -230,6 +231,7 @@ def read(now: datetime, system: SystemReadiness | None = None) -> Board:
         running=_running(sweeps, tallies),
         system=system or readiness.of_system(),
         environments=frozenset(account.venue.environment for account in accounts),
+        presence=countdown_state.presence(lines, now),
     )
 
 

@@ -4,7 +4,7 @@ Three things are kept apart: what we believe (the last acknowledged heartbeat an
 venue says (where it can be asked), and what follows from both. Where they disagree the worse one is shown.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -176,6 +176,31 @@ def cell(lines: Sequence[Line]) -> Cell | None:
         lapsing=sum(line.state in (State.LAPSING, State.UNKNOWN) for line in running),
         over=sum(line.state.is_over for line in shown),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Whose presence countdowns hang on: of how many accounts, and when the first falls silent."""
+
+    accounts: int
+    silent_at: datetime
+    is_near: bool  # less than a quarter of the time is left, or none
+
+
+def presence(lines: Mapping[int, Sequence[Line]], now: datetime) -> Presence | None:
+    """Whether somebody has to confirm that they are there, for countdowns that run."""
+    expected = {
+        line.account_id: line.source
+        for mine in lines.values()
+        for line in mine
+        if line.source.kind == Countdown.Source.OPERATOR and line.state.may_run
+    }
+    deadlines = [(one.silent_at, one.last_at) for one in expected.values() if one.silent_at]
+    if not deadlines:
+        return None
+    silent_at, last_at = min(deadlines, key=lambda one: one[0])
+    length = silent_at - last_at if last_at else timedelta(0)
+    return Presence(len(expected), silent_at, silent_at - now < length * LAPSING_BELOW)
 
 
 def of(one: Countdown, account: Account, signs: Sequence[LifeSign], now: datetime) -> Line:

@@ -3,6 +3,7 @@
 It never mixes with anything else: where an account of a live or test venue exists, nothing is made.
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,11 +11,13 @@ from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.utils.text import slugify
 
-from panicboard import credentials, people
+from panicboard import countdowns, credentials, people
 from panicboard.models import Account, Desk, Venue
 from panicboard.venues import VENUES
 
 #: Who may log in, and the group each is in; the administrator is a superuser and in none.
+#: By venue: in how many accounts countdowns are armed, and over what.
+ARMED = {"binance-usdm": (2, ("BTCUSDT", "ETHUSDT")), "binance-options": (1, ("BTCUSDT",))}
 LOGINS: Mapping[str, str | None] = {
     "risk.desk1": people.RISK_MANAGERS,
     "viewer": people.VIEWERS,
@@ -77,7 +80,16 @@ def make(announced: Mapping[str, Any]) -> None:
         credentials.seal(account, api_key=row["api_key"], secret=row["secret"])
         account.save()
     Account.objects.exclude(name__in=[row["name"] for row in announced["accounts"]]).update(enabled=False)
+    _arm_some()
     _make_logins()
+
+
+def _arm_some() -> None:
+    """Arm a few countdowns, anew at each start: with the simulated venues what ran there is gone."""
+    for adapter, (accounts, scopes) in ARMED.items():
+        for account in Account.objects.filter(venue__adapter=adapter, enabled=True)[:accounts]:
+            with contextlib.suppress(countdowns.Refused):  # latched since the last time
+                countdowns.arm(account, scopes, by="demo")
 
 
 def known_logins() -> list[str]:

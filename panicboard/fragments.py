@@ -139,7 +139,7 @@ def _masthead_parts(topic: Topic, board: Board, trouble: str, page: PanicPage | 
     yield "scope", "scope", (board.summary, board.joinable), {"board": board}
     yield "status", "status", board.summary, {"sum": board.summary}
     system = (board.system.level, board.system.reason, board.system.queue_ok)
-    said = (trouble, system, page and (page.running, page.head.scope_label))
+    said = (trouble, system, board.presence, page and (page.running, page.head.scope_label))
     yield (
         "notice",
         "notice",

@@ -11,6 +11,7 @@ urlpatterns = [
     path("", pages.board, name="board"),
     path("accounts/<int:pk>/", pages.account, name="account"),
     path("accounts/<int:pk>/countdowns/", countdowns.page, name="countdowns"),
+    path("accounts/<int:pk>/countdowns/table/", countdowns.table, name="countdowns-table"),
     path("accounts/<int:pk>/countdowns/arm/", countdowns.arm, name="countdowns-arm"),
     path("accounts/<int:pk>/countdowns/disarm/", countdowns.disarm, name="countdowns-disarm"),
     path("accounts/<int:pk>/countdowns/unlock/", countdowns.unlock, name="countdowns-unlock"),

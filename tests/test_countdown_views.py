@@ -1,5 +1,6 @@
 """The page of an account's countdowns: what it says, and what people do there."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from panicboard import countdowns, life_signs, panics
-from panicboard.models import Account, Countdown, LifeSign, Panic
+from panicboard.models import Account, Beat, Countdown, LifeSign, Panic
 from panicboard.panics import Scope
 from tests.factories import make_account
 from tests.simulator_process import SimulatorProcess
@@ -127,11 +128,27 @@ def test_presence_is_confirmed_for_every_account_that_expects_it(
     LifeSign.objects.update(last_at=None, last_by="")
     began_at = timezone.now()
 
-    client.post("/presence/", {"account": account.pk})
+    asked = shown(client, "/presence/")
+    client.post("/presence/")
 
     sign = LifeSign.objects.get()
     assert sign.last_at is not None
     assert (sign.last_at >= began_at, sign.last_by, sign.silence_s) == (True, "risk.desk1", 600)
+    assert "alpha</a>: never confirmed" in asked
+
+
+@pytest.mark.parametrize(
+    ("ago_s", "said"), [(10, "hang on somebody's presence"), (500, "ARE YOU THERE?"), (700, "ARE YOU THERE?")]
+)
+def test_board_asks_for_presence_and_warns_ahead(
+    client: Client, page: str, account: Account, ago_s: int, said: str
+) -> None:
+    life_signs.expect_operator(account, by="ann", silence_s=600)
+    countdowns.arm(account, ["BTCUSDT"], by="ann", source="operator")
+    LifeSign.objects.update(last_at=timezone.now() - timedelta(seconds=ago_s))
+    Beat.objects.create(process="w", kind="worker-panic", at=timezone.now())
+
+    assert said in shown(client, "/").replace("&#x27;", "'")
 
 
 @pytest.mark.parametrize("act", ["arm", "disarm", "unlock", "rearm", "bot", "operator"])

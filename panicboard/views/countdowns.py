@@ -11,9 +11,10 @@ from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from panicboard import countdown_page, countdowns, life_signs
 from panicboard.database import AWAY
@@ -51,6 +52,16 @@ def _answer(text: str, status: int) -> HttpResponse:
 def page(request: HttpRequest, pk: int) -> HttpResponse:
     """Every countdown of one account, with its last calls, and what may be done about them."""
     return _page(request, _account(pk))
+
+
+@login_not_required  # htmx would follow the way to the login, and put that page where the table was
+@never_cache
+@require_safe
+def table(request: HttpRequest, pk: int) -> HttpResponse:
+    """The table of an account's countdowns, which their page asks for every second; 401 without a login."""
+    if not request.user.is_authenticated:
+        return HttpResponse(status=401)
+    return render(request, "partials/countdowns.html", {"page": countdown_page.read(_account(pk))})
 
 
 def _page(
@@ -169,14 +180,15 @@ def bot(request: HttpRequest, pk: int) -> HttpResponse:
     return _page(request, account, bot_url=request.build_absolute_uri(path))
 
 
-@require_POST
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
 @permission_required("panicboard.arm", raise_exception=True)
 def presence(request: HttpRequest) -> HttpResponse:
-    """Confirm that somebody is there, for every account that hangs on it."""
+    """Ask whether somebody is there, for every account that hangs on it; POST says yes."""
+    signs = LifeSign.objects.filter(kind=LifeSign.Kind.OPERATOR).select_related("account")
+    if request.method != "POST":
+        return render(request, "presence.html", {"signs": signs, "now": timezone.now()})
     assert isinstance(request.user, User)  # noqa: S101 (nobody else has permissions)
-    expecting = Account.objects.filter(life_signs__kind=LifeSign.Kind.OPERATOR)
-    count = life_signs.confirm_presence(expecting, by=request.user.get_username())
+    count = life_signs.confirm_presence([sign.account for sign in signs], by=request.user.get_username())
     messages.info(request, f"Presence confirmed for {count} account{'' if count == 1 else 's'}.")
-    account = request.POST.get("account", "")
-    known = account.isdecimal() and Account.objects.filter(pk=int(account)).exists()
-    return go(request, reverse("countdowns", args=[int(account)]) if known else reverse("board"))
+    return go(request, reverse("board"))
