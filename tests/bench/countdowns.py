@@ -72,7 +72,7 @@ def run() -> Iterator[Figure]:
         shown = sorted(_shown_after_ms(venue, account) for account in accounts[:FAILURES])
         Account.objects.update(enabled=False)
         bare, bare_cores = _bare(venue)
-    _tell(cores, log)
+    _tell(cores, log, began_ms)
     yield _figure("countdowns_armed", armed_s, "s", "as long as a refresh", REFRESH_MS / 1000)
     late = _late_ms([call for call in log if call["path"] == SET and call["status"] == 200], began_ms)
     for name, part in (("p50", 0.5), ("p99", 0.99), ("max", 1.0)):
@@ -171,7 +171,7 @@ def _options_calls(log: Sequence[Mapping[str, Any]]) -> tuple[int, float]:
 def _shown_after_ms(venue: SimulatorProcess, account: Account) -> float:
     """From the answer to a heartbeat that fails until its row says so."""
     since = _last_seq(venue)
-    failing = Countdown.objects.filter(account=account, misses__gt=0)
+    failing = Countdown.objects.filter(account=account, misses__gt=0, failure__contains="503")
     venue.fault("not_done_503b", account=account.name, path=SET, count=1)
     until(failing.exists, "a heartbeat to fail", 2 * REFRESH_MS / 1000)
     seen_ms = time.time() * 1000
@@ -179,9 +179,12 @@ def _shown_after_ms(venue: SimulatorProcess, account: Account) -> float:
     return seen_ms - failed["answered_us"] / 1000
 
 
-def _tell(cores: Mapping[str, float], log: Sequence[Mapping[str, Any]]) -> None:
+def _tell(cores: Mapping[str, float], log: Sequence[Mapping[str, Any]], since_ms: float) -> None:
     """What the figures do not show, beside them."""
+    beats = [call for call in log if call["path"] == SET and call["arrived_us"] >= since_ms * 1000]
+    sent = sorted(beat["arrived_us"] / 1000 - float(beat["params"]["timestamp"]) for beat in beats)
     told = {
+        "from_decided_to_arrived_ms": {str(part): round(_at(sent, part), 1) for part in (0.5, 0.99, 1.0)},
         "cores": {name: round(used, 3) for name, used in cores.items()},
         "calls": Counter(f"{call['path']} {call['status']}" for call in log),
     }
