@@ -392,10 +392,7 @@ def alive(job: Job, countdowns: Sequence[Countdown]) -> None:
     """The venue acknowledged: these run from the moment at which the call was decided, at the earliest."""
     now = timezone.now()
     for one in countdowns:
-        # Each gets another moment of its refresh when it begins; what shares a heartbeat gets the same.
-        shares = VENUES[job.account.venue.adapter].one_heartbeat_for_many
-        part = (one.account_id if shares else one.pk) * GOLDEN % 1 if one.to_set else 1
-        next_at = job.at + one.refresh * part
+        next_at = _next_at(one, job)
         _results.put(
             Result(
                 one,
@@ -413,6 +410,21 @@ def alive(job: Job, countdowns: Sequence[Countdown]) -> None:
                 kept={"phase": Phase.ARMED, "due_at": max(next_at, now)},
             )
         )
+
+
+def _next_at(one: Countdown, job: Job) -> datetime:
+    """When the heartbeat after this one is due: at its own moment of the refresh, one refresh later at most.
+
+    What was held up together, or sent late, is thereby spread again, and never comes in one burst for good.
+    What shares one heartbeat stays together, and moves with it.
+    """
+    part = one.pk * GOLDEN % 1
+    if VENUES[job.account.venue.adapter].one_heartbeat_for_many:
+        part = one.account_id * GOLDEN % 1
+        return job.at + one.refresh * (part if one.to_set else 1)
+    refresh_s = one.refresh_ms / 1000
+    since_its_moment_s = (job.at.timestamp() - part * refresh_s) % refresh_s
+    return job.at + timedelta(seconds=refresh_s - since_its_moment_s)
 
 
 def missed(

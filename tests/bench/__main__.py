@@ -34,12 +34,13 @@ def main() -> int:
 
     django.setup()
 
-    from tests.bench import faults, limits, press
+    from tests.bench import countdowns, faults, limits, press
 
     benches: dict[str, Callable[[], Iterator[Figure]]] = {
         "press": press.run,
         "faults": faults.run,
         "limits": limits.run,
+        "countdowns": countdowns.run,
     }
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--only", choices=sorted(benches), metavar="NAME", help=", ".join(sorted(benches)))

@@ -4,7 +4,7 @@ import contextlib
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from django.core.management import call_command
 
@@ -17,6 +17,21 @@ from tests.simulator_process import SimulatorProcess, start_simulator, stop_simu
 @contextlib.contextmanager
 def running(*simulator_options: str) -> Iterator[tuple[SimulatorProcess, Board]]:
     """A simulator, and all processes of the product on a fresh database, until this ends."""
+    with _running(simulator_options) as (venue, board, _):
+        yield venue, board
+
+
+@contextlib.contextmanager
+def running_with_pids(*simulator_options: str) -> Iterator[tuple[SimulatorProcess, dict[str, int]]]:
+    """The same, with a heartbeat worker, and the id of each process by its name."""
+    with _running(simulator_options, processes.worker("heartbeat", 1, 32)) as (venue, _, pids):
+        yield venue, pids
+
+
+@contextlib.contextmanager
+def _running(
+    simulator_options: Sequence[str], *more: processes.Process
+) -> Iterator[tuple[SimulatorProcess, Board, dict[str, int]]]:
     call_command("migrate", verbosity=0)
     call_command("collectstatic", interactive=False, verbosity=0)
     valkey = subprocess.Popen(processes.valkey().argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -27,20 +42,24 @@ def running(*simulator_options: str) -> Iterator[tuple[SimulatorProcess, Board]]
         while not embedded_redis.answers(settings.EMBEDDED_SOCKET):
             time.sleep(0.01)
         with Product({"LOG_LEVEL": "INFO"}) as product:
-            yield SimulatorProcess.at(announced["url"]), _start(product)
+            board = _start(product, *more)
+            pids = {one.name: one.pid for one in product.running}
+            pids |= {"valkey": valkey.pid, "simulator": simulator.pid}
+            yield SimulatorProcess.at(announced["url"]), board, pids
     finally:
         stop_simulator(simulator)
         valkey.terminate()
         valkey.wait()
 
 
-def _start(product: Product) -> Board:
+def _start(product: Product, *more: processes.Process) -> Board:
     """Start the product's processes, and sign in."""
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     web = product.start(processes.web(listener.fileno()))
     workers = [processes.worker("panic", number, 100) for number in (1, 2)]
-    for worker in [product.start(worker) for worker in [*workers, processes.worker("background", 1, 8)]]:
+    workers += [processes.worker("background", 1, 8), *more]
+    for worker in [product.start(worker) for worker in workers]:
         worker.wait_for_line(" ready.")
     product.start(processes.keeper())
     web.wait_for_line("Application startup complete")
