@@ -4,38 +4,27 @@ Nothing is called here. What is to be done at the venue is due from then on, and
 (`heartbeats.py`). A latch withholds every heartbeat of its account; releasing it arms nothing by itself.
 """
 
-import math
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Min, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
-from panicboard import audit, turns
-from panicboard.budgets import AccountBudget, Work
-from panicboard.models import Account, AuditEntry, Countdown, Follow, LifeSign, Maintenance, Panic, Reading
+from panicboard import audit
+from panicboard import countdown_rules as rules
+from panicboard.countdown_rules import Refused as Refused
+from panicboard.models import Account, AuditEntry, Countdown, Follow, Panic, Reading
 from panicboard.venues import VENUES
-from panicboard.venues.values import LONGEST_COUNTDOWN_MS
 
 Phase = Countdown.Phase
 Source = Countdown.Source
 
 COUNTDOWN_MS, REFRESH_MS = 120_000, 30_000
-SHORTEST_MS, SHORTEST_REFRESH_MS = 5_000, 1_000
-#: A countdown survives two heartbeats that are lost.
-REFRESHES = 3
-#: How much of what heartbeats and reads may use together countdowns may need, in percent: the rest is left
-#: for heartbeats that are repeated, and for reads.
-FILLED_PERCENT = 80
 #: When the second net is drawn after a press: its cancels leave first.
 SECOND_NET_AFTER = timedelta(seconds=0.5)
-
-
-class Refused(ValueError):
-    """The countdown cannot be armed, disarmed or unlocked. The text says why, and what to do."""
 
 
 def arm(
@@ -55,22 +44,22 @@ def arm(
     """
     wanted = sorted(set(scopes))
     local = not VENUES[account.venue.adapter].has_countdown
-    _check_length(account, countdown_ms, 0 if local else refresh_ms)
-    _check_scopes(account, wanted, source)
+    rules.check_length(account, countdown_ms, 0 if local else refresh_ms)
+    rules.check_scopes(account, wanted, source)
     now = timezone.now()
     with transaction.atomic():
         # As it is now: a press waits for this, or was first.
         locked_rows = Account.objects.select_for_update(of=("self",)).select_related("venue")
         account = locked_rows.get(pk=account.pk)
-        _check_account(account, now)
-        _check_source(account, source, now)
+        rules.check_account(account, now)
+        rules.check_source(account, source, now)
         rows = {row.scope: row for row in Countdown.objects.filter(account=account, scope__in=wanted)}
         if locked := [row.scope for row in rows.values() if row.locked]:
             raise Refused(
                 f"{account.name}: {', '.join(locked)} fired, and its venue is locked; unlock it first"
             )
         if not local:
-            _check_weight(account, wanted, refresh_ms)
+            rules.check_weight(account, wanted, refresh_ms)
         changes: dict[str, Any] = {
             "countdown_ms": countdown_ms,
             "refresh_ms": 0 if local else refresh_ms,
@@ -98,7 +87,7 @@ def arm(
             Countdown.objects.update_or_create(
                 account=account, scope=scope, defaults={**changes, **fresh_facts}
             )
-        said = f"{_named(wanted)}: {countdown_ms / 1000:g} s"
+        said = f"{rules.named(wanted)}: {countdown_ms / 1000:g} s"
         if not local:
             said += f", a heartbeat every {refresh_ms / 1000:g} s"
         audit.record(
@@ -133,8 +122,8 @@ def follow(
     rows: list[Countdown] = []
     with transaction.atomic():
         # What is checked while nothing is open is the same.
-        _check_length(account, countdown_ms, refresh_ms)
-        _check_source(account, source, now)
+        rules.check_length(account, countdown_ms, refresh_ms)
+        rules.check_source(account, source, now)
         if scopes:
             rows = arm(
                 account,
@@ -179,7 +168,7 @@ def arm_what_appeared(following: Follow) -> int:
                 source=following.source,
             )
         except Refused as exc:
-            failure, new = f"{_named(new)} not armed: {exc}", []
+            failure, new = f"{rules.named(new)} not armed: {exc}", []
     if failure != following.failure:
         Follow.objects.filter(pk=following.pk).update(failure=failure)
     return len(new)
@@ -206,7 +195,7 @@ def disarm(countdowns: Iterable[Countdown], *, by: str, actor: User | None = Non
             count += _disarm_of(account, mine)
             if not Countdown.objects.filter(account=account, phase__in=Countdown.KEPT).exists():
                 Follow.objects.filter(account=account).delete()
-            detail = f"{_named([row.scope for row in mine])}{f': {why}' if why else ''}"
+            detail = f"{rules.named([row.scope for row in mine])}{f': {why}' if why else ''}"
             audit.record(AuditEntry.Action.DISARMED, by_name=by, by=actor, account=account, detail=detail)
     return count
 
@@ -296,106 +285,3 @@ def open_scopes(account: Account) -> list[str]:
         return [""]
     reading = Reading.objects.filter(account=account).first()
     return sorted({adapter.countdown_of(order["symbol"]) for order in (reading.orders if reading else [])})
-
-
-def weight_a_minute(account: Account, adding: Collection[str] = (), refresh_ms: int = 0) -> float:
-    """What keeping countdowns alive costs of the limit this account shares, `adding` to what is armed."""
-    adapter = VENUES[account.venue.adapter]
-    sharing = Account.objects.filter(turns.behind_the_same_limit(account))
-    kept = Countdown.objects.filter(account__in=sharing, phase__in=Countdown.KEPT).exclude(scope="")
-    if adapter.one_heartbeat_for_many:
-        shortest = dict(kept.values_list("account").annotate(shortest=Min("refresh_ms")).order_by())
-        if adding:
-            shortest[account.pk] = min(refresh_ms, shortest.get(account.pk, refresh_ms))
-        every = list(shortest.values())
-    else:
-        others = kept.exclude(account=account, scope__in=adding)
-        every = [*others.values_list("refresh_ms", flat=True), *[refresh_ms] * len(adding)]
-    return sum(adapter.heartbeat_weight * 60_000 / ms for ms in every if ms)
-
-
-def _check_length(account: Account, countdown_ms: int, refresh_ms: int) -> None:
-    adapter = VENUES[account.venue.adapter]
-    shortest_ms = max(SHORTEST_MS, adapter.shortest_countdown_ms)
-    if not shortest_ms <= countdown_ms <= LONGEST_COUNTDOWN_MS:
-        raise Refused(
-            f"a countdown of {countdown_ms} ms: {account.venue.name} takes {shortest_ms} to "
-            f"{LONGEST_COUNTDOWN_MS} ms"
-        )
-    if not refresh_ms:
-        return
-    if refresh_ms < SHORTEST_REFRESH_MS:
-        raise Refused(f"a heartbeat every {refresh_ms} ms: {SHORTEST_REFRESH_MS} ms is the shortest")
-    if refresh_ms * REFRESHES > countdown_ms:
-        raise Refused(
-            f"a heartbeat every {refresh_ms / 1000:g} s is too seldom for a countdown of "
-            f"{countdown_ms / 1000:g} s: two lost ones would let it run out. "
-            f"{countdown_ms / REFRESHES / 1000:g} s is the longest."
-        )
-
-
-def _check_scopes(account: Account, scopes: Sequence[str], source: str) -> None:
-    adapter = VENUES[account.venue.adapter]
-    if adapter.has_countdown:
-        if not scopes or "" in scopes:
-            raise Refused(
-                f"{account.name} has no open orders: name at least one {adapter.countdown_scope} to arm"
-            )
-        return
-    if any(scopes):
-        raise Refused(
-            f"{account.venue.name} has no countdown: panicboard's own is over the whole account, not over "
-            f"{_named(scopes)}"
-        )
-    if source == Source.BOARD:
-        raise Refused(
-            f"{account.venue.name} has no countdown, and panicboard cannot guard against its own end: choose "
-            "the bot or the operator as source"
-        )
-
-
-def _check_account(account: Account, now: datetime) -> None:
-    if not account.enabled:
-        raise Refused(f"{account.name} is disabled; enable it in the admin first")
-    if account.latched_by_id is not None:
-        raise Refused(f"{account.name} is latched by panic {account.latched_by_id}; release it first")
-    running = Maintenance.objects.filter(venue=account.venue_id, begins_at__lte=now, ends_at__gt=now)
-    if (maintenance := running.first()) is not None:
-        raise Refused(f"{account.name}: {maintenance}: {maintenance.reason}")
-
-
-def _check_source(account: Account, source: str, now: datetime) -> None:
-    if source == Source.BOARD:
-        return
-    sign = LifeSign.objects.filter(account=account, kind=source).first()
-    if sign is None:
-        raise Refused(f"{account.name} has no life sign of the {source}; make one first")
-    if sign.silent_at is None or sign.silent_at <= now:
-        heard = f"since {sign.last_at:%H:%M:%S}" if sign.last_at else "yet"
-        raise Refused(
-            f"nothing was heard of the {source} of {account.name} {heard}: it would run out at once"
-        )
-
-
-def _check_weight(account: Account, scopes: Sequence[str], refresh_ms: int) -> None:
-    budget = AccountBudget(account, Work.HEARTBEAT)
-    limit = VENUES[account.venue.adapter].limits[0]
-    room = budget.cap(limit) * 60 / limit.window_s * FILLED_PERCENT / 100
-    needed = weight_a_minute(account, scopes, refresh_ms)
-    if needed <= room:
-        return
-    others = weight_a_minute(account)
-    cost = VENUES[account.venue.adapter].heartbeat_weight * 60_000 / refresh_ms
-    fit = max(0, math.floor((room - others) / cost))
-    said = (
-        f"with {len(scopes)} more and a heartbeat every {refresh_ms / 1000:g} s, countdowns take "
-        f"{needed:.0f} of the {room:.0f} a minute there is for them: {fit} fit"
-    )
-    if others < room:
-        seconds = math.ceil(refresh_ms / 1000 * (needed - others) / (room - others))
-        said += f", or all of them with a heartbeat every {seconds} s"
-    raise Refused(said)
-
-
-def _named(scopes: Sequence[str]) -> str:
-    return ", ".join(scopes) if any(scopes) else "the whole account"

@@ -25,7 +25,7 @@ from django.utils import timezone
 
 from panicboard import audit, database
 from panicboard.budgets import AccountBudget, Work
-from panicboard.countdowns import SHORTEST_MS
+from panicboard.countdown_rules import SHORTEST_MS
 from panicboard.credentials import CredentialsUnusable
 from panicboard.models import Account, AuditEntry, Countdown, LifeSign
 from panicboard.venues import VENUES
