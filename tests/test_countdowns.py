@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from panicboard import countdowns, life_signs, panics
+from panicboard import countdown_rules, countdowns, life_signs, panics
 from panicboard.models import Account, AuditEntry, Countdown, Egress, Maintenance, Panic
 from panicboard.panics import Scope
 from tests.factories import make_account
@@ -117,7 +117,7 @@ def test_underlyings_of_an_options_account_share_what_one_costs(simulator: Simul
 
     countdowns.arm(account, [f"S{number}USDT" for number in range(50)], by="ann")
 
-    assert countdowns.weight_a_minute(account) == 20
+    assert countdown_rules.weight_a_minute(account) == 20
 
 
 @pytest.mark.parametrize("adapter", ["coinswitch", "binance-portfolio"])
