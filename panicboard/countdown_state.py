@@ -116,6 +116,13 @@ class Line:
     locked: bool
     armed_by: str
     armed_at: datetime | None
+    #: A panic latched its account: that it ran out since was meant.
+    in_panic: bool
+
+    @property
+    def needs_someone(self) -> bool:
+        """Whether it ran out, or should have, and somebody has to see to it."""
+        return self.state.is_over and not (self.in_panic and self.state is State.FIRED)
 
     @property
     def scope_label(self) -> str:
@@ -174,7 +181,7 @@ def cell(lines: Sequence[Line]) -> Cell | None:
         armed=sum(line.proof is not Proof.LOCAL for line in running),
         local=sum(line.proof is Proof.LOCAL for line in running),
         lapsing=sum(line.state in (State.LAPSING, State.UNKNOWN) for line in running),
-        over=sum(line.state.is_over for line in shown),
+        over=sum(line.needs_someone for line in shown),
     )
 
 
@@ -230,6 +237,7 @@ def of(one: Countdown, account: Account, signs: Sequence[LifeSign], now: datetim
         locked=one.locked,
         armed_by=one.armed_by,
         armed_at=one.armed_at,
+        in_panic=one.withheld_by_id is not None,
     )
 
 

@@ -32,6 +32,7 @@ from panicboard.venues import VENUES
 from panicboard.venues.base import BookSymbol, Decided, Listing, Order, VenueAdapter
 from panicboard.venues.errors import (
     BudgetSpent,
+    ClockRejected,
     CredentialsRejected,
     NotDone,
     OutcomeUnknown,
@@ -214,7 +215,7 @@ def _call_venue(job: Job, work: Work, call: Callable[[VenueAdapter], None]) -> N
     except NotDone as exc:
         missed(job, job.countdowns, str(exc))
     except VenueRejected as exc:
-        if job.what == "set" and not isinstance(exc, CredentialsRejected):
+        if job.what == "set" and not isinstance(exc, CredentialsRejected | ClockRejected):
             refused(job, str(exc))
         else:
             missed(job, job.countdowns, str(exc))

@@ -234,6 +234,7 @@ def test_countdowns_show_the_nearest_deadline_and_how_many_run() -> None:
         ({"misses": 1, "failure": "HTTP 503"}, State.LAPSING),
         ({"phase": "fired", "found_open": 0}, State.FIRED),
         ({"phase": "passed"}, State.FIRED),
+        ({"phase": "fired", "locked": True}, State.FIRED),
         ({"phase": "disarmed"}, State.NORMAL),
     ],
 )
@@ -242,6 +243,15 @@ def test_account_is_as_bad_as_its_worst_countdown(fields: dict[str, Any], state:
     make_reading(account)
     armed(account, "BTCUSDT")
     armed(account, "ETHUSDT", **fields)
+
+    assert read().desks[0].rows[0].state is state
+
+
+@pytest.mark.parametrize(("fields", "state"), [({}, State.NORMAL), ({"locked": True}, State.FIRED)])
+def test_what_ran_out_in_a_panic_was_meant_unless_it_locks(fields: dict[str, Any], state: State) -> None:
+    account = make_account()
+    make_reading(account)
+    armed(account, "BTCUSDT", phase="fired", withheld_by=make_panic(), **fields)
 
     assert read().desks[0].rows[0].state is state
 

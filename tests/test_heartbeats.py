@@ -1,5 +1,6 @@
 """Countdowns at their venues: set, kept alive, taken away, withheld; by real workers and a real keeper."""
 
+import queue
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,12 @@ Phase = Countdown.Phase
 
 USDM, OPTIONS_SET = "/fapi/v1/countdownCancelAll", "/eapi/v1/countdownCancelAll"
 OPTIONS_BEAT = "/eapi/v1/countdownCancelAllHeartBeat"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a call of another test came to is not written down in this one."""
+    monkeypatch.setattr(heartbeats, "_results", queue.SimpleQueue())
 
 
 @pytest.fixture
@@ -139,12 +146,16 @@ def test_heartbeat_that_comes_late_is_refused_by_the_venue(simulator: SimulatorP
     account = make_account(simulator)
     arm(account, "BTCUSDT", every_s=2)
     (job,) = heartbeats.claim(Countdown.objects.values_list("pk", flat=True))
-    late = heartbeats.Job(job.what, job.account, job.countdowns, job.at - timedelta(seconds=5))
+    at = job.at - timedelta(seconds=5)
+    Countdown.objects.update(sent_at=at)
+    late = heartbeats.Job(job.what, job.account, job.countdowns, at)
 
     heartbeats._run(late)
 
+    heartbeats.write([heartbeats._results.get()])
     assert {call["status"] for call in beats(simulator)} == {400}
     assert at_venue(simulator) == {}
+    assert (Countdown.objects.get().phase, Countdown.objects.get().misses) == (Phase.ARMING, 1)
 
 
 def test_fifty_underlyings_of_an_account_share_one_heartbeat(
