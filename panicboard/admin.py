@@ -269,7 +269,7 @@ class AccountAdmin(admin.ModelAdmin):
             except countdowns.Refused as exc:
                 self.message_user(request, f"Not armed. {exc}", messages.ERROR)
             else:
-                self.message_user(request, f"{account.name}: arming {len(rows)}", messages.SUCCESS)
+                self.message_user(request, f"Arming {len(rows)} of {account.name}", messages.SUCCESS)
 
     @admin.action(description="Disarm every countdown of the chosen accounts", permissions=["arm"])
     def disarm(self, request: HttpRequest, queryset: QuerySet[Account]) -> None:

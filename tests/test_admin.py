@@ -13,13 +13,16 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from panicboard import credentials
+from panicboard import countdowns, credentials
 from panicboard.models import (
     Account,
     AuditEntry,
     CanaryRun,
     Countdown,
     Egress,
+    Follow,
+    LifeSign,
+    Maintenance,
     Panic,
     Reading,
     Sweep,
@@ -36,6 +39,7 @@ pytestmark = [
     pytest.mark.usefixtures("broker", "plain_static_files"),
 ]
 KEY, SECRET = "vmPUZE6mv9SD5VNHk4HlWFsOr6aKE2zv", "NhqPtmdSJYdKjVHjA7PZj4Mge3R5YNiP"
+SECRET_HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 HISTORY = (
     "panic",
     "sweep",
@@ -45,6 +49,8 @@ HISTORY = (
     "countdown",
     "venuecall",
     "canaryrun",
+    "lifesign",
+    "follow",
 )
 
 
@@ -498,6 +504,12 @@ def make_history(rows: int, first: int = 0) -> dict[str, Any]:
             "canaryrun": CanaryRun.objects.create(
                 account=account, began_at=now, due_at=now, state="held", panic=panic, last_word="gone"
             ),
+            "lifesign": LifeSign.objects.create(
+                account=account, kind="bot", silence_s=30, secret_hash=SECRET_HASH
+            ),
+            "follow": Follow.objects.create(
+                account=account, countdown_ms=120_000, refresh_ms=30_000, source="board", since=now, by="ann"
+            ),
             "account": account,
             "desk": desk,
             "venue": venue,
@@ -548,3 +560,72 @@ def test_panic_takes_as_many_queries_for_five_accounts_as_for_one(client: Client
     AuditEntry.objects.update(panic=panic)
 
     assert queries(client, page) == for_one
+
+
+# ---- countdowns ----
+
+
+def test_open_symbols_are_armed_and_what_cannot_be_is_said(client: Client) -> None:
+    open_one, quiet = make_account(), make_account("beta")
+    Reading.objects.create(account=open_one, due_at=timezone.now(), orders=[{"symbol": "BTCUSDT"}])
+
+    page = act(client, "arm", open_one, quiet).content.decode()
+
+    assert list(Countdown.objects.values_list("account__name", "scope", "armed_by")) == [
+        ("alpha", "BTCUSDT", "admin")
+    ]
+    assert "Arming 1 of alpha" in page
+    assert "Not armed. beta has no open orders: name at least one symbol to arm" in page
+
+
+@pytest.mark.parametrize("model", ["account", "countdown"])
+def test_countdowns_are_disarmed_by_account_or_one_by_one(client: Client, model: str) -> None:
+    account = make_account()
+    (row,) = countdowns.arm(account, ["BTCUSDT"], by="ann")
+    chosen = {"action": "disarm", "_selected_action": [account.pk if model == "account" else row.pk]}
+
+    page = client.post(address(model, "changelist"), chosen, follow=True).content.decode()
+
+    assert Countdown.objects.get().phase == Countdown.Phase.DISARMING
+    assert "Disarming 1: over when the venue confirms it" in page
+
+
+def test_arming_needs_its_permission() -> None:
+    account = make_account()
+
+    act(staff("press"), "arm", account)
+
+    assert not Countdown.objects.exists()
+
+
+def test_no_page_shows_the_hash_of_a_secret(client: Client) -> None:
+    row = make_history(1)["lifesign"]
+
+    pages = [client.get(address("lifesign", "changelist")), client.get(address("lifesign", "change", row.pk))]
+
+    assert [SECRET_HASH in page.content.decode() for page in pages] == [False, False]
+
+
+def window(**changes: str) -> dict[str, str]:
+    begins = {"begins_at_0": "2026-12-01", "begins_at_1": "10:00"}
+    when = {**begins, "ends_at_0": "2026-12-01", "ends_at_1": "12:00"}
+    return {**when, "rearm": "on", "reason": "the venue moves house", **changes}
+
+
+def test_window_of_maintenance_is_entered_with_who_did(client: Client) -> None:
+    venue = make_account().venue
+
+    client.post(address("maintenance", "add"), window(venue=str(venue.pk)))
+
+    made = Maintenance.objects.get()
+    assert (made.venue, made.made_by, made.rearm, made.begun) == (venue, "admin", True, False)
+
+
+def test_window_that_ends_before_it_begins_is_refused(client: Client) -> None:
+    venue = make_account().venue
+
+    page = client.post(address("maintenance", "add"), window(venue=str(venue.pk), ends_at_1="09:00"))
+
+    assert page.status_code == 200
+    assert "It must end after it begins." in page.content.decode()
+    assert not Maintenance.objects.exists()

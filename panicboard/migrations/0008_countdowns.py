@@ -291,7 +291,9 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="maintenance",
             constraint=models.CheckConstraint(
-                condition=models.Q(("ends_at__gt", models.F("begins_at"))), name="maintenance_has_length"
+                condition=models.Q(("ends_at__gt", models.F("begins_at"))),
+                name="maintenance_has_length",
+                violation_error_message="It must end after it begins.",
             ),
         ),
     ]

@@ -54,7 +54,9 @@ class Maintenance(models.Model):
         ordering = ["-begins_at"]
         constraints = [
             models.CheckConstraint(
-                condition=Q(ends_at__gt=models.F("begins_at")), name="maintenance_has_length"
+                condition=Q(ends_at__gt=models.F("begins_at")),
+                name="maintenance_has_length",
+                violation_error_message="It must end after it begins.",
             )
         ]
 
