@@ -26,8 +26,9 @@ Phase = Countdown.Phase
 TICK_S = 0.05
 #: So many countdowns a task: their calls leave side by side.
 TOGETHER = 32
-#: At most so many are offered at once; the others at the next tick.
-AT_ONCE = 1_000
+#: At most so many of one venue are offered at once; the others at the next tick. More than workers can do
+#: would keep them from doing it.
+AT_ONCE = 128
 #: What a worker has not begun by then is offered again.
 TASK_EXPIRES_S = 1.0
 #: How often the rarer things are looked at: venues' own words, windows of maintenance, new symbols.
@@ -78,7 +79,12 @@ def offer() -> int:
     due = Countdown.objects.filter(Q(in_flight_until=None) | Q(in_flight_until__lte=now), due_at__lte=now)
     due = due.exclude(phase__in=[Phase.DISARMED, Phase.FIRED]).exclude(scope="")
     kept = Q(account__latched_by=None, account__enabled=True) | ~Q(phase__in=Countdown.KEPT)
-    rows = due.filter(kept).order_by("due_at", "account").values_list("pk", "sent_at")[:AT_ONCE]
+    due = due.filter(kept).order_by("due_at", "account")
+    rows = [
+        row
+        for venue in due.order_by().values_list("account__venue", flat=True).distinct()
+        for row in due.filter(account__venue=venue).values_list("pk", "sent_at")[:AT_ONCE]
+    ]
     if not rows:
         return 0
     # Whoever takes one puts it off in its own way; one that nobody takes is due again.

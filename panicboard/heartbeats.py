@@ -12,6 +12,7 @@ import atexit
 import logging
 import queue
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -65,6 +66,8 @@ SECOND_NET_MS = SHORTEST_MS
 KEPT_CALLS = 20
 #: Calls of one venue that a process makes at the same time: a venue that hangs holds up no other.
 CALLS_AT_ONCE = 64
+#: When so many calls of a venue wait for a thread, no further ones are taken.
+WAITING_AT_MOST = 64
 WRITE_EVERY_S = 0.02
 #: Each countdown gets another moment of its refresh: by this fraction any number of them spread evenly.
 GOLDEN = 0.6180339887498949
@@ -91,8 +94,9 @@ def send(countdown_ids: Sequence[int]) -> int:
     """
     jobs = claim(countdown_ids)
     for job in jobs:
-        venue = job.account.venue
-        _calls_to(venue.adapter, venue.base_url).submit(_run, job)
+        with _waiting_lock:
+            _waiting[_api(job.account)] += 1
+        _calls_to(*_api(job.account)).submit(_begin, job)
     return len(jobs)
 
 
@@ -108,6 +112,8 @@ def claim(countdown_ids: Sequence[int]) -> list[Job]:
             .select_related("venue", "egress", "second_egress")
             .order_by("pk")
         )
+        # What would only wait here until it is too late is left to whoever can send it, and offered again.
+        accounts = [one for one in accounts if _waiting[_api(one)] < WAITING_AT_MOST]
         now = timezone.now()
         free = Countdown.objects.filter(Q(in_flight_until=None) | Q(in_flight_until__lte=now))
         due = list(free.filter(pk__in=countdown_ids, account__in=accounts, due_at__lte=now + OFFERED))
@@ -185,12 +191,30 @@ def _what(one: Countdown, account: Account, now: datetime) -> str:
     return "read" if one.phase == Phase.PASSED else ""
 
 
+#: How many calls wait for a thread, by the venue's API.
+_waiting: Counter[tuple[str, str]] = Counter()
+_waiting_lock = threading.Lock()
+
+
+def _api(account: Account) -> tuple[str, str]:
+    return account.venue.adapter, account.venue.base_url
+
+
 @cache
 def _calls_to(adapter: str, base_url: str) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(CALLS_AT_ONCE, thread_name_prefix=f"heartbeat-{adapter}")
 
 
+def _begin(job: Job) -> None:
+    with _waiting_lock:
+        _waiting[_api(job.account)] -= 1
+    _run(job)
+
+
 def _run(job: Job) -> None:
+    if job.what != "read" and timezone.now() >= job.at + FOR:
+        missed(job, job.countdowns, "it waited too long in panicboard, and was not sent")
+        return
     try:
         _CALLS[job.what](job)
     except Exception as exc:  # whatever it is, it shows on the board
@@ -215,6 +239,7 @@ def _call_venue(job: Job, work: Work, call: Callable[[VenueAdapter], None]) -> N
     except NotDone as exc:
         missed(job, job.countdowns, str(exc))
     except VenueRejected as exc:
+        # What is wrong with our key, or came too late, says nothing of the countdown.
         if job.what == "set" and not isinstance(exc, CredentialsRejected | ClockRejected):
             refused(job, str(exc))
         else:

@@ -1,12 +1,19 @@
-"""Many countdowns at once: spread over their refresh, and at little cost."""
+"""Many countdowns at once: spread over their refresh, and no more begun than can be sent in time."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
 
-from panicboard import heartbeats
+from panicboard import countdowns, heartbeats
 from panicboard.models import Account, Countdown, Venue
+from tests.factories import make_account
+from tests.simulator_process import SimulatorProcess
+
+pytest_plugins = ["tests.simulator_process"]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]
+USDM = "/fapi/v1/countdownCancelAll"
 
 REFRESH = timedelta(seconds=30)
 AT = datetime(2026, 5, 4, 12, 0, 7, 250_000, tzinfo=UTC)
@@ -39,3 +46,47 @@ def test_heartbeat_that_is_late_does_not_put_off_the_next_one(late_s: float) -> 
 
 def test_countdowns_that_share_a_heartbeat_stay_together() -> None:
     assert {beaten(number, adapter="binance-options") for number in range(50)} == {AT + REFRESH}
+
+
+def claimed(simulator: SimulatorProcess) -> heartbeats.Job:
+    """One countdown that is to be set at its venue now."""
+    countdowns.arm(make_account(simulator), ["BTCUSDT"], by="ann")
+    (job,) = heartbeats.claim(Countdown.objects.values_list("pk", flat=True))
+    return job
+
+
+def test_countdown_stays_to_be_set_when_its_call_comes_too_late(simulator: SimulatorProcess) -> None:
+    job = claimed(simulator)
+    simulator.fault("clock_skew_ms", path=USDM, ms=2 * heartbeats.FOR_MS)
+
+    heartbeats._run(job)
+    heartbeats.write([heartbeats._results.get(timeout=5)])
+
+    one = Countdown.objects.get()
+    assert (one.phase, one.to_set, one.misses) == (Countdown.Phase.ARMING, True, 1)
+    assert "-1021" in one.failure
+
+
+def test_call_that_waited_too_long_here_is_not_sent(simulator: SimulatorProcess) -> None:
+    job = claimed(simulator)
+    before = simulator.log()
+
+    heartbeats._run(replace(job, at=job.at - heartbeats.FOR))
+
+    result = heartbeats._results.get(timeout=5)
+    assert result.changes["failure"] == "it waited too long in panicboard, and was not sent"
+    assert simulator.log() == before
+
+
+def test_no_more_is_taken_than_the_threads_of_a_venue_can_send(
+    simulator: SimulatorProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy, calm = make_account(simulator), make_account(simulator, "binance-options", "calm")
+    countdowns.arm(busy, ["BTCUSDT"], by="ann")
+    countdowns.arm(calm, ["BTCUSDT"], by="ann")
+    monkeypatch.setitem(heartbeats._waiting, heartbeats._api(busy), heartbeats.WAITING_AT_MOST)
+
+    jobs = heartbeats.claim(Countdown.objects.values_list("pk", flat=True))
+
+    assert [job.account for job in jobs] == [calm]
+    assert Countdown.objects.get(account=busy).in_flight_until is None
