@@ -258,6 +258,13 @@ def to_rearm(account: Account) -> QuerySet[Countdown]:
     return Countdown.objects.filter(account=account, withheld_by__isnull=False)
 
 
+def released_unarmed(panic: Panic) -> list[str]:
+    """The accounts of a panic that are free again while what was armed there is not."""
+    withheld = Countdown.objects.filter(withheld_by__isnull=False, account__latched_by=None)
+    free = withheld.filter(account__in=panic.sweeps.values("account"))
+    return sorted(set(free.values_list("account__name", flat=True)))
+
+
 def rearm(account: Account, *, by: str, actor: User | None = None) -> int:
     """Arm again what a panic withheld, as it was. Returns how many. Raises Refused."""
     rows = list(to_rearm(account))

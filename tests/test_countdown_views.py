@@ -112,6 +112,20 @@ def test_release_offers_to_arm_again(client: Client, page: str, account: Account
     assert Countdown.objects.get().phase == Phase.ARMING
 
 
+def test_releasing_says_what_is_not_armed_again(client: Client, page: str, account: Account) -> None:
+    User.objects.get(username="risk.desk1").user_permissions.add(Permission.objects.get(codename="release"))
+    countdowns.arm(account, ["BTCUSDT"], by="ann")
+    scope = Scope(Panic.Scope.ACCOUNT, account=account)
+    panic = panics.start(scope, pressed_by=None, pressed_by_name="ann", via=Panic.Via.SHELL).panic
+
+    client.post(f"{panic.get_absolute_url()}release/", {"reason": "all is well again", "seen": "on"})
+
+    said = (
+        "1 account released. Their countdowns are not armed again by that; see to it on their pages: alpha."
+    )
+    assert said in shown(client, "/")
+
+
 def test_bots_address_is_shown_once(client: Client, page: str) -> None:
     reply = client.post(f"{page}bot/", {"silence_s": "30"})
 

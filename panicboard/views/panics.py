@@ -9,7 +9,7 @@ from django.utils.timezone import now as utc_now
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from panicboard import order_table, panic_state, panics, record
+from panicboard import countdowns, order_table, panic_state, panics, record
 from panicboard.forms import ReasonForm, ReleaseForm
 from panicboard.fragments import MOST_OPEN
 from panicboard.models import Panic
@@ -60,7 +60,12 @@ def release(request: HttpRequest, pk: int) -> HttpResponse:
     count = panics.release(
         found, released_by=by, released_by_name=by.get_username(), reason=form.cleaned_data["reason"]
     )
-    messages.info(request, f"{count} account{'' if count == 1 else 's'} released.")
+    said = f"{count} account{'' if count == 1 else 's'} released."
+    if names := countdowns.released_unarmed(found):
+        said += (
+            f" Their countdowns are not armed again by that; see to it on their pages: {', '.join(names)}."
+        )
+    messages.info(request, said)
     return go(request, found.get_absolute_url())
 
 
