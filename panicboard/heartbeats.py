@@ -208,13 +208,13 @@ def _calls_to(adapter: str, base_url: str) -> ThreadPoolExecutor:
 def _begin(job: Job) -> None:
     with _waiting_lock:
         _waiting[_api(job.account)] -= 1
-    _run(job)
+    if job.what != "read" and timezone.now() >= job.at + FOR:
+        missed(job, job.countdowns, "it waited too long in panicboard, and was not sent")
+    else:
+        _run(job)
 
 
 def _run(job: Job) -> None:
-    if job.what != "read" and timezone.now() >= job.at + FOR:
-        missed(job, job.countdowns, "it waited too long in panicboard, and was not sent")
-        return
     try:
         _CALLS[job.what](job)
     except Exception as exc:  # whatever it is, it shows on the board
