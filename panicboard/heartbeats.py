@@ -29,7 +29,7 @@ from panicboard.budgets import AccountBudget, Work
 from panicboard.countdown_rules import SHORTEST_MS
 from panicboard.credentials import CredentialsUnusable
 from panicboard.models import Account, AuditEntry, Countdown, LifeSign
-from panicboard.venues import VENUES
+from panicboard.venues import VENUES, calls
 from panicboard.venues.base import BookSymbol, Decided, Listing, Order, VenueAdapter
 from panicboard.venues.errors import (
     BudgetSpent,
@@ -264,6 +264,11 @@ def _set(job: Job) -> None:
 
 
 def _heartbeat(job: Job) -> None:
+    with calls.routine():
+        _beat(job)
+
+
+def _beat(job: Job) -> None:
     if not VENUES[job.account.venue.adapter].one_heartbeat_for_many:
         _set(job)
         return

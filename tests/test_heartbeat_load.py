@@ -8,6 +8,7 @@ import pytest
 
 from panicboard import countdowns, heartbeats
 from panicboard.models import Account, Countdown, Venue
+from panicboard.venues import calls
 from tests.factories import make_account
 from tests.simulator_process import SimulatorProcess
 
@@ -98,3 +99,18 @@ def test_no_more_is_taken_than_the_threads_of_a_venue_can_send(
 
     assert [job.account for job in jobs] == [calm]
     assert Countdown.objects.get(account=busy).in_flight_until is None
+
+
+def test_only_heartbeats_that_fail_are_told_to_the_log_of_calls(simulator: SimulatorProcess) -> None:
+    heard: list[calls.VenueCall] = []
+    job = replace(claimed(simulator), what="heartbeat")
+    calls.tell(heard.append)
+    try:
+        heartbeats._run(job)
+        simulator.fault("not_done_503b", path=USDM)
+        heartbeats._run(job)
+    finally:
+        calls.tell(None)
+
+    assert [(call.path, call.status, call.outcome) for call in heard] == [(USDM, 503, calls.NOT_DONE)]
+    assert [heartbeats._results.get(timeout=5).outcome for _ in range(2)] == ["done", "failed"]
