@@ -101,6 +101,26 @@ def test_no_more_is_taken_than_the_threads_of_a_venue_can_send(
     assert Countdown.objects.get(account=busy).in_flight_until is None
 
 
+@pytest.mark.parametrize("meanwhile", [{}, {"phase": Countdown.Phase.WITHHELD}, {"sent_at": AT}])
+def test_acknowledged_heartbeats_are_written_at_once_where_nothing_came_between(
+    simulator: SimulatorProcess, meanwhile: dict[str, object]
+) -> None:
+    countdowns.arm(make_account(simulator), ["BTCUSDT", "ETHUSDT"], by="ann")
+    for job in heartbeats.claim(Countdown.objects.values_list("pk", flat=True)):
+        heartbeats._run(job)
+    results = [heartbeats._results.get(timeout=5) for _ in range(2)]
+    Countdown.objects.filter(scope="ETHUSDT").update(**meanwhile)
+
+    heartbeats.write(results)
+
+    first, second = Countdown.objects.order_by("scope")
+    assert (first.phase, first.runs_from, first.to_set) == (Countdown.Phase.ARMED, first.sent_at, False)
+    assert first.deadline_at == first.runs_from + timedelta(milliseconds=first.countdown_ms)
+    assert [call["outcome"] for call in first.recent] == ["done"]
+    assert second.phase == meanwhile.get("phase", second.phase)
+    assert (second.runs_from is None) == ("sent_at" in meanwhile)
+
+
 def test_only_heartbeats_that_fail_are_told_to_the_log_of_calls(simulator: SimulatorProcess) -> None:
     heard: list[calls.VenueCall] = []
     job = replace(claimed(simulator), what="heartbeat")
