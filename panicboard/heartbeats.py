@@ -20,7 +20,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from django.db import Error, close_old_connections, transaction
+from django.db import Error, close_old_connections, connection, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
@@ -29,7 +29,7 @@ from panicboard.budgets import AccountBudget, Work
 from panicboard.countdown_rules import SHORTEST_MS
 from panicboard.credentials import CredentialsUnusable
 from panicboard.models import Account, AuditEntry, Countdown, LifeSign
-from panicboard.venues import VENUES
+from panicboard.venues import VENUES, calls
 from panicboard.venues.base import BookSymbol, Decided, Listing, Order, VenueAdapter
 from panicboard.venues.errors import (
     BudgetSpent,
@@ -208,13 +208,13 @@ def _calls_to(adapter: str, base_url: str) -> ThreadPoolExecutor:
 def _begin(job: Job) -> None:
     with _waiting_lock:
         _waiting[_api(job.account)] -= 1
-    _run(job)
+    if job.what != "read" and timezone.now() >= job.at + FOR:
+        missed(job, job.countdowns, "it waited too long in panicboard, and was not sent")
+    else:
+        _run(job)
 
 
 def _run(job: Job) -> None:
-    if job.what != "read" and timezone.now() >= job.at + FOR:
-        missed(job, job.countdowns, "it waited too long in panicboard, and was not sent")
-        return
     try:
         _CALLS[job.what](job)
     except Exception as exc:  # whatever it is, it shows on the board
@@ -264,6 +264,11 @@ def _set(job: Job) -> None:
 
 
 def _heartbeat(job: Job) -> None:
+    with calls.routine():
+        _beat(job)
+
+
+def _beat(job: Job) -> None:
     if not VENUES[job.account.venue.adapter].one_heartbeat_for_many:
         _set(job)
         return
@@ -410,6 +415,17 @@ class Result:
     kept: dict[str, Any] | None = None
     only_in: tuple[str, ...] = ()
 
+    def changes_at(self, now: datetime) -> dict[str, Any]:
+        """What is written in every case: the changes, and that the call is answered."""
+        call = {
+            "at": self.job.at.isoformat(),
+            "what": self.job.what,
+            "ms": round((now - self.job.at).total_seconds() * 1000),
+            "outcome": self.outcome,
+        }
+        recent = [*self.countdown.recent, call][-KEPT_CALLS:]
+        return {**self.changes, "in_flight_until": None, "recent": recent}
+
 
 _results: "queue.SimpleQueue[Result]" = queue.SimpleQueue()
 
@@ -486,19 +502,12 @@ def write(results: Sequence[Result]) -> None:
     """Write down what these calls came to, each unless a later call was sent since."""
     now = timezone.now()
     with database.WRITERS, transaction.atomic():
-        for result in results:
-            one, job = result.countdown, result.job
-            call = {
-                "at": job.at.isoformat(),
-                "what": job.what,
-                "ms": round((now - job.at).total_seconds() * 1000),
-                "outcome": result.outcome,
-            }
-            changes = {
-                **result.changes,
-                "in_flight_until": None,
-                "recent": [*one.recent, call][-KEPT_CALLS:],
-            }
+        acknowledged = [result for result in results if result.outcome == "done" and result.kept is not None]
+        one_by_one = [result for result in results if result.outcome != "done" or result.kept is None]
+        if not _write_alike(acknowledged, now):
+            one_by_one = list(results)
+        for result in one_by_one:
+            one, job, changes = result.countdown, result.job, result.changes_at(now)
             mine = Countdown.objects.filter(pk=one.pk, sent_at=job.at)
             if result.only_in:
                 mine = mine.filter(phase__in=result.only_in)
@@ -511,6 +520,36 @@ def write(results: Sequence[Result]) -> None:
                 Countdown.objects.filter(pk=one.pk, sent_at=job.at).update(in_flight_until=None)
             elif result.changes.get("phase") == Phase.FIRED:
                 say_fired(job.account, one.scope, result.changes["last_word"])
+
+
+def _write_alike(results: Sequence[Result], now: datetime) -> bool:
+    """Write down heartbeats that were acknowledged, by one statement that is prepared once.
+
+    Returns whether each countdown was still kept alive, and its call the last one; else some are not written.
+    An update by the ORM costs as much as the heartbeat itself.
+    """
+    if not results:
+        return True
+    changes = [{**result.changes_at(now), **(result.kept or {})} for result in results]
+    columns = {field.name: field for field in Countdown._meta.concrete_fields}
+    fields = [columns[name] for name in changes[0]]
+    written = ", ".join(f"{field.column} = %s" for field in fields)
+    phases = ", ".join("%s" for _ in Countdown.KEPT)
+    table = Countdown._meta.db_table
+    # Names of the model's own, no values.
+    sql = f"UPDATE {table} SET {written} WHERE id = %s AND sent_at = %s AND phase IN ({phases})"  # noqa: S608
+    rows = [
+        [
+            *(field.get_db_prep_save(mine[field.name], connection) for field in fields),
+            result.countdown.pk,
+            columns["sent_at"].get_db_prep_save(result.job.at, connection),
+            *Countdown.KEPT,
+        ]
+        for result, mine in zip(results, changes, strict=True)
+    ]
+    with connection.cursor() as cursor:
+        cursor.executemany(sql, rows)
+        return bool(cursor.rowcount == len(rows))
 
 
 def say_fired(account: Account, scope: str, word: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from panicboard import countdowns, heartbeats
 from panicboard.models import Account, Countdown, Venue
+from panicboard.venues import calls
 from tests.factories import make_account
 from tests.simulator_process import SimulatorProcess
 
@@ -17,6 +18,13 @@ USDM = "/fapi/v1/countdownCancelAll"
 
 REFRESH = timedelta(seconds=30)
 AT = datetime(2026, 5, 4, 12, 0, 7, 250_000, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def nothing_to_write() -> None:
+    """Forget what calls of other tests came to in this process."""
+    while not heartbeats._results.empty():
+        heartbeats._results.get()
 
 
 def beaten(number: int, at: datetime = AT, adapter: str = "binance-usdm") -> datetime:
@@ -71,7 +79,8 @@ def test_call_that_waited_too_long_here_is_not_sent(simulator: SimulatorProcess)
     job = claimed(simulator)
     before = simulator.log()
 
-    heartbeats._run(replace(job, at=job.at - heartbeats.FOR))
+    heartbeats._waiting[heartbeats._api(job.account)] += 1
+    heartbeats._begin(replace(job, at=job.at - heartbeats.FOR))
 
     result = heartbeats._results.get(timeout=5)
     assert result.changes["failure"] == "it waited too long in panicboard, and was not sent"
@@ -90,3 +99,38 @@ def test_no_more_is_taken_than_the_threads_of_a_venue_can_send(
 
     assert [job.account for job in jobs] == [calm]
     assert Countdown.objects.get(account=busy).in_flight_until is None
+
+
+@pytest.mark.parametrize("meanwhile", [{}, {"phase": Countdown.Phase.WITHHELD}, {"sent_at": AT}])
+def test_acknowledged_heartbeats_are_written_at_once_where_nothing_came_between(
+    simulator: SimulatorProcess, meanwhile: dict[str, object]
+) -> None:
+    countdowns.arm(make_account(simulator), ["BTCUSDT", "ETHUSDT"], by="ann")
+    for job in heartbeats.claim(Countdown.objects.values_list("pk", flat=True)):
+        heartbeats._run(job)
+    results = [heartbeats._results.get(timeout=5) for _ in range(2)]
+    Countdown.objects.filter(scope="ETHUSDT").update(**meanwhile)
+
+    heartbeats.write(results)
+
+    first, second = Countdown.objects.order_by("scope")
+    assert (first.phase, first.runs_from, first.to_set) == (Countdown.Phase.ARMED, first.sent_at, False)
+    assert first.deadline_at == first.runs_from + timedelta(milliseconds=first.countdown_ms)
+    assert [call["outcome"] for call in first.recent] == ["done"]
+    assert second.phase == meanwhile.get("phase", second.phase)
+    assert (second.runs_from is None) == ("sent_at" in meanwhile)
+
+
+def test_only_heartbeats_that_fail_are_told_to_the_log_of_calls(simulator: SimulatorProcess) -> None:
+    heard: list[calls.VenueCall] = []
+    job = replace(claimed(simulator), what="heartbeat")
+    calls.tell(heard.append)
+    try:
+        heartbeats._run(job)
+        simulator.fault("not_done_503b", path=USDM)
+        heartbeats._run(job)
+    finally:
+        calls.tell(None)
+
+    assert [(call.path, call.status, call.outcome) for call in heard] == [(USDM, 503, calls.NOT_DONE)]
+    assert [heartbeats._results.get(timeout=5).outcome for _ in range(2)] == ["done", "failed"]

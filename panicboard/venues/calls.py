@@ -14,6 +14,7 @@ from panicboard.venues.errors import NotDone, OutcomeUnknown, VenueError, VenueR
 DONE, REJECTED, NOT_DONE, UNKNOWN = "done", "rejected", "not done", "unknown"
 
 _attempt: ContextVar[int] = ContextVar("attempt", default=1)
+_routine: ContextVar[bool] = ContextVar("routine", default=False)
 _leaves: ContextVar[Callable[[], object] | None] = ContextVar("leaves", default=None)
 
 
@@ -55,6 +56,16 @@ def attempt(number: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def routine() -> Iterator[None]:
+    """Have only those of the calls inside told that do not come out well."""
+    token = _routine.set(True)
+    try:
+        yield
+    finally:
+        _routine.reset(token)
+
+
+@contextlib.contextmanager
 def leaving(leaves: Callable[[], object]) -> Iterator[None]:
     """Have each request that is made inside told right before it is sent, when it is paid for and signed."""
     token = _leaves.set(leaves)
@@ -87,7 +98,7 @@ def told(account: str, method: str, target: str, weight: int) -> Iterator[VenueC
         raise
     finally:
         call.latency_ms = (time.monotonic() - started) * 1000
-        if _listener is not None:
+        if _listener is not None and not (_routine.get() and call.outcome == DONE):
             _listener(call)
 
 
