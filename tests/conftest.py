@@ -52,6 +52,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(VAR, ignore_errors=True)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _flushed_in_spite_of_readers() -> "Iterator[None]":
+    from tests import database
+
+    with database.flushed_in_spite_of_readers():
+        yield
+
+
 @pytest.fixture(autouse=True)
 def no_real_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Refuse every connection that would leave this machine."""

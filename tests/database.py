@@ -10,11 +10,16 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
 from django.apps import apps
-from django.db import connection
+from django.db import OperationalError, connection
+from psycopg.errors import DeadlockDetected
+
+#: How often emptying the tables is tried anew.
+FLUSHES = 5
 
 
 def is_sqlite() -> bool:
@@ -85,3 +90,28 @@ def _execute(*statements: str) -> None:
     with connection.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
+
+
+@contextmanager
+def flushed_in_spite_of_readers() -> Iterator[None]:
+    """Have the tables emptied between tests although processes that stay read them all the time.
+
+    A server empties them one after another, and ends it when it and a reader wait for each other.
+    """
+    operations = type(connection.ops)
+    once = operations.execute_sql_flush
+
+    def execute_sql_flush(self: Any, statements: Any) -> None:
+        for _ in range(FLUSHES - 1):
+            try:
+                return once(self, statements)
+            except OperationalError as exc:
+                if not isinstance(exc.__cause__, DeadlockDetected):
+                    raise
+        return once(self, statements)
+
+    operations.execute_sql_flush = execute_sql_flush  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        operations.execute_sql_flush = once  # type: ignore[method-assign]

@@ -120,9 +120,7 @@ def test_releasing_says_what_is_not_armed_again(client: Client, page: str, accou
 
     client.post(f"{panic.get_absolute_url()}release/", {"reason": "all is well again", "seen": "on"})
 
-    said = (
-        "1 account released. Their countdowns are not armed again: see to it on their pages: alpha."
-    )
+    said = "1 account released. Their countdowns are not armed again: see to it on their pages: alpha."
     assert said in shown(client, "/")
 
 

@@ -62,9 +62,7 @@ def release(request: HttpRequest, pk: int) -> HttpResponse:
     )
     said = f"{count} account{'' if count == 1 else 's'} released."
     if names := countdowns.released_unarmed(found):
-        said += (
-            f" Their countdowns are not armed again: see to it on their pages: {', '.join(names)}."
-        )
+        said += f" Their countdowns are not armed again: see to it on their pages: {', '.join(names)}."
     messages.info(request, said)
     return go(request, found.get_absolute_url())
 
