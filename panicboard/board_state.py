@@ -159,6 +159,7 @@ class Summary:
     oldest_read_at: datetime | None
     armed: int
     local: int
+    countdowns: int  # armed or not: withheld, over, on their way
     lapsing: int
     fired: int  # accounts
     running: int
@@ -435,6 +436,7 @@ def _summary(desks: Sequence[DeskRow], sweeps: Sequence[Sweep]) -> Summary:
         oldest_read_at=min((desk.oldest_read_at for desk in desks if desk.oldest_read_at), default=None),
         armed=sum(cell.armed for cell in cells),
         local=sum(cell.local for cell in cells),
+        countdowns=sum(cell.all for cell in cells),
         lapsing=sum(cell.lapsing for cell in cells),
         fired=sum(row.state is State.FIRED for row in rows),
         running=len({sweep.panic_id for sweep in sweeps if sweep.state not in Sweep.OVER}),
