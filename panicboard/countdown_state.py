@@ -158,7 +158,7 @@ class Line:
     def look(self) -> str:
         """The bar's classes."""
         if self.state.is_over:
-            return "fired"
+            return "fired" if self.needs_someone else "off"
         if self.deadline_at is None or self.state in (State.WITHHELD, State.DISARMED, State.FOREIGN):
             return "off"
         proof = {Proof.BELIEVED: "believed", Proof.LOCAL: "local"}.get(self.proof, "")
@@ -166,7 +166,8 @@ class Line:
 
     @property
     def rank(self) -> tuple[int, str]:
-        return list(State).index(self.state), self.scope
+        meant = self.state is State.FIRED and not self.needs_someone
+        return list(State).index(State.WITHHELD if meant else self.state), self.scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +188,7 @@ def cell(lines: Sequence[Line]) -> Cell | None:
     shown = [line for line in lines if line.state is not State.DISARMED]
     if not shown:
         return None
-    worst = [line for line in shown if line.state is shown[0].state]
+    worst = [line for line in shown if line.rank[0] == shown[0].rank[0]]
     nearest = min(worst, key=lambda line: (line.deadline_at is None, line.deadline_at, line.scope))
     armed = [line for line in shown if line.state.is_armed]
     return Cell(
@@ -315,8 +316,8 @@ def _state_of_armed(
     one: Countdown, source: SourceLine, can_be_asked: bool, now: datetime
 ) -> tuple[State, str]:
     if source.is_silent(now):
-        heard = f"since {source.last_at:%H:%M:%S}" if source.last_at else "yet"
-        return State.LAPSING, f"nothing was heard of the {source.kind} {heard}"
+        heard = f"silent since {source.last_at:%H:%M:%S}" if source.last_at else "was never heard"
+        return State.LAPSING, f"{source.kind} {heard}"
     if one.misses:
         if one.maybe_until is not None:
             return State.UNKNOWN, one.failure

@@ -177,10 +177,7 @@ def test_silent_source_makes_it_lapse() -> None:
 
     told = line(account)
 
-    assert (told.state, told.why) == (
-        State.LAPSING,
-        f"nothing was heard of the operator since {ago(901):%H:%M:%S}",
-    )
+    assert (told.state, told.why) == (State.LAPSING, f"operator silent since {ago(901):%H:%M:%S}")
 
 
 def test_cell_shows_the_worst_and_counts_only_what_runs_as_armed() -> None:
@@ -205,21 +202,35 @@ def test_cell_of_what_is_disarmed_is_empty() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "needs"),
+    ("in_panic", "fields", "needs", "look"),
     [
-        ({"phase": "fired"}, True),
-        ({"phase": "fired", "in_panic": True}, False),
-        ({"phase": "fired", "in_panic": True, "locked": True}, True),
-        ({"phase": "fired", "in_panic": True, "found_open": 1}, True),
+        (False, {}, True, "fired"),
+        (True, {}, False, "off"),
+        (True, {"locked": True}, True, "fired"),
+        (True, {"found_open": 1}, True, "fired"),
     ],
 )
-def test_what_ran_out_needs_somebody_unless_a_panic_meant_it(fields: dict[str, Any], needs: bool) -> None:
+def test_what_ran_out_needs_somebody_unless_a_panic_meant_it(
+    in_panic: bool, fields: dict[str, Any], needs: bool, look: str
+) -> None:
     account = make_account()
-    if fields.pop("in_panic", False):
-        fields["withheld_by"] = make_panic()
-    make(account, **fields)
+    make(account, phase="fired", withheld_by=make_panic() if in_panic else None, **fields)
 
-    assert line(account).needs_someone is needs
+    told = line(account)
+
+    assert (told.needs_someone, told.look) == (needs, look)
+
+
+def test_what_a_panic_meant_to_run_out_hides_nothing_that_lapses() -> None:
+    account = make_account()
+    make(account, "A", phase="fired", withheld_by=make_panic())
+    make(account, "B", left_s=20)
+
+    lines = countdown_state.of_account(account, NOW)
+    cell = countdown_state.cell(lines)
+
+    assert [line.scope for line in lines] == ["B", "A"]
+    assert cell == Cell(line=lines[0], armed=1, local=0, all=2, lapsing=1, over=0)
 
 
 def test_nobody_has_to_be_there_for_what_does_not_hang_on_an_operator() -> None:
