@@ -99,6 +99,12 @@ class AccountRow:
         return self.open - self.conditional
 
     @property
+    def word(self) -> str:
+        """Its state. FIRED is said only where the orders were found gone; until then the deadline PASSED."""
+        passed = self.state is State.FIRED and self.countdown and self.countdown.line.state.is_loud
+        return "PASSED" if passed else self.state.word
+
+    @property
     def is_unread(self) -> bool:
         return self.enabled and not self.read
 

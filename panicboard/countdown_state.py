@@ -63,7 +63,7 @@ class State(StrEnum):
 
 _LABELS = {
     State.PASSED: "DEADLINE PASSED",
-    State.NOT_FIRED: "DEADLINE PASSED, ORDERS OPEN",
+    State.NOT_FIRED: "ORDERS OPEN",
     State.FIRED: "FIRED",
     State.LOCKED: "LOCKED",
     State.LAPSING: "LAPSING",
