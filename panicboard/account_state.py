@@ -4,7 +4,7 @@ symbol, its latest sweeps and its latest venue calls."""
 from dataclasses import dataclass
 from datetime import datetime
 
-from panicboard import call_log, limits_state, readings
+from panicboard import call_log, countdowns, limits_state, readings
 from panicboard.limits_state import Use
 from panicboard.models import Account, CanaryRun, Reading, Sweep, VenueCall
 from panicboard.venues import VENUES
@@ -61,6 +61,8 @@ class AccountPage:
     failing_since: datetime | None
     latched_at: datetime | None
     latched_by: int | None
+    #: Countdowns that a panic withheld, and that nobody armed again since the release.
+    to_rearm: int
     canary: CanaryLine | None
     ways: tuple[str, ...]
     limits: tuple[Use, ...]
@@ -91,6 +93,7 @@ def read(account: Account, now: datetime) -> AccountPage:
         failing_since=reading.failing_since if reading else None,
         latched_at=account.latched_at,
         latched_by=account.latched_by_id,
+        to_rearm=countdowns.to_rearm(account).count() if account.latched_by_id is None else 0,
         canary=_canary(account) if account.canary else None,
         ways=limits_state.ways_of(account),
         limits=limits_state.of_account(account, now),

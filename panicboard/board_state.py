@@ -99,6 +99,12 @@ class AccountRow:
         return self.open - self.conditional
 
     @property
+    def word(self) -> str:
+        """Its state. FIRED is said only where the orders were found gone; until then the deadline PASSED."""
+        passed = self.state is State.FIRED and self.countdown and self.countdown.line.state.is_loud
+        return "PASSED" if passed else self.state.word
+
+    @property
     def is_unread(self) -> bool:
         return self.enabled and not self.read
 
@@ -159,6 +165,7 @@ class Summary:
     oldest_read_at: datetime | None
     armed: int
     local: int
+    countdowns: int  # armed or not: withheld, over, on their way
     lapsing: int
     fired: int  # accounts
     running: int
@@ -435,6 +442,7 @@ def _summary(desks: Sequence[DeskRow], sweeps: Sequence[Sweep]) -> Summary:
         oldest_read_at=min((desk.oldest_read_at for desk in desks if desk.oldest_read_at), default=None),
         armed=sum(cell.armed for cell in cells),
         local=sum(cell.local for cell in cells),
+        countdowns=sum(cell.all for cell in cells),
         lapsing=sum(cell.lapsing for cell in cells),
         fired=sum(row.state is State.FIRED for row in rows),
         running=len({sweep.panic_id for sweep in sweeps if sweep.state not in Sweep.OVER}),

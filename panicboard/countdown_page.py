@@ -45,7 +45,7 @@ class CountdownPage:
 
     @property
     def armed(self) -> int:
-        return sum(row.line.state.may_run for row in self.rows)
+        return sum(row.line.state.is_armed for row in self.rows)
 
     @property
     def locked(self) -> list[Line]:

@@ -51,6 +51,11 @@ class State(StrEnum):
         return self in (State.PASSED, State.NOT_FIRED, State.FIRED, State.LOCKED)
 
     @property
+    def is_armed(self) -> bool:
+        """Whether it runs and is to be kept alive. What is withheld or not set yet protects from nothing."""
+        return self in _ARMED
+
+    @property
     def may_run(self) -> bool:
         """Whether something may be running at the venue, or here."""
         return self in _MAY_RUN
@@ -58,7 +63,7 @@ class State(StrEnum):
 
 _LABELS = {
     State.PASSED: "DEADLINE PASSED",
-    State.NOT_FIRED: "DEADLINE PASSED, ORDERS OPEN",
+    State.NOT_FIRED: "ORDERS OPEN",
     State.FIRED: "FIRED",
     State.LOCKED: "LOCKED",
     State.LAPSING: "LAPSING",
@@ -71,6 +76,9 @@ _LABELS = {
     State.DISARMED: "DISARMED",
 }
 _MAY_RUN = (State.LAPSING, State.UNKNOWN, State.ARMING, State.DISARMING, State.WITHHELD, State.ARMED)
+
+
+_ARMED = (State.LAPSING, State.UNKNOWN, State.ARMED)
 
 
 class Proof(StrEnum):
@@ -125,6 +133,15 @@ class Line:
         return self.state.is_over and not (self.in_panic and self.state is State.FIRED)
 
     @property
+    def presence_until(self) -> datetime | None:
+        """Until when an operator has to be heard for it; None: it does not hang on one."""
+        if self.source.kind != Countdown.Source.OPERATOR or not self.state.may_run:
+            return None
+        # panicboard's own does not wait until the operator counts as silent: it runs out by its own length.
+        own = self.deadline_at if self.proof is Proof.LOCAL else None
+        return min((at for at in (own, self.source.silent_at) if at), default=None)
+
+    @property
     def scope_label(self) -> str:
         return self.scope or "the whole account"
 
@@ -141,7 +158,7 @@ class Line:
     def look(self) -> str:
         """The bar's classes."""
         if self.state.is_over:
-            return "fired"
+            return "fired" if self.needs_someone else "off"
         if self.deadline_at is None or self.state in (State.WITHHELD, State.DISARMED, State.FOREIGN):
             return "off"
         proof = {Proof.BELIEVED: "believed", Proof.LOCAL: "local"}.get(self.proof, "")
@@ -149,7 +166,8 @@ class Line:
 
     @property
     def rank(self) -> tuple[int, str]:
-        return list(State).index(self.state), self.scope
+        meant = self.state is State.FIRED and not self.needs_someone
+        return list(State).index(State.WITHHELD if meant else self.state), self.scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +178,9 @@ class Cell:
     line: Line
     armed: int
     local: int
+    all: int  # with those that are withheld, over, or on their way
     lapsing: int
     over: int  # passed, fired, locked: somebody has to see to these
-
-    @property
-    def others(self) -> int:
-        return self.armed + self.over - 1
 
 
 def cell(lines: Sequence[Line]) -> Cell | None:
@@ -173,14 +188,15 @@ def cell(lines: Sequence[Line]) -> Cell | None:
     shown = [line for line in lines if line.state is not State.DISARMED]
     if not shown:
         return None
-    worst = [line for line in shown if line.state is shown[0].state]
+    worst = [line for line in shown if line.rank[0] == shown[0].rank[0]]
     nearest = min(worst, key=lambda line: (line.deadline_at is None, line.deadline_at, line.scope))
-    running = [line for line in shown if line.state.may_run]
+    armed = [line for line in shown if line.state.is_armed]
     return Cell(
         line=nearest,
-        armed=sum(line.proof is not Proof.LOCAL for line in running),
-        local=sum(line.proof is Proof.LOCAL for line in running),
-        lapsing=sum(line.state in (State.LAPSING, State.UNKNOWN) for line in running),
+        armed=sum(line.proof is not Proof.LOCAL for line in armed),
+        local=sum(line.proof is Proof.LOCAL for line in armed),
+        all=sum(line.state is not State.FOREIGN for line in shown),
+        lapsing=sum(line.state in (State.LAPSING, State.UNKNOWN) for line in armed),
         over=sum(line.needs_someone for line in shown),
     )
 
@@ -196,18 +212,15 @@ class Presence:
 
 def presence(lines: Mapping[int, Sequence[Line]], now: datetime) -> Presence | None:
     """Whether somebody has to confirm that they are there, for countdowns that run."""
-    expected = {
-        line.account_id: line.source
-        for mine in lines.values()
-        for line in mine
-        if line.source.kind == Countdown.Source.OPERATOR and line.state.may_run
-    }
-    deadlines = [(one.silent_at, one.last_at) for one in expected.values() if one.silent_at]
-    if not deadlines:
+    expected = [
+        (line.presence_until, line) for mine in lines.values() for line in mine if line.presence_until
+    ]
+    if not expected:
         return None
-    silent_at, last_at = min(deadlines, key=lambda one: one[0])
-    length = silent_at - last_at if last_at else timedelta(0)
-    return Presence(len(expected), silent_at, silent_at - now < length * LAPSING_BELOW)
+    until, first = min(expected, key=lambda one: one[0])
+    length = until - first.source.last_at if first.source.last_at else timedelta(0)
+    accounts = {line.account_id for _, line in expected}
+    return Presence(len(accounts), until, until - now < length * LAPSING_BELOW)
 
 
 def of(one: Countdown, account: Account, signs: Sequence[LifeSign], now: datetime) -> Line:
@@ -293,26 +306,36 @@ def _state(one: Countdown, source: SourceLine, can_be_asked: bool, now: datetime
         return State.PASSED, "its deadline passed"
     if one.phase == Phase.ARMING and one.deadline_at is None:
         return State.ARMING, one.failure
-    return _state_of_armed(one, source, can_be_asked, now)
+    state, why = _state_of_armed(one, source, can_be_asked, now)
+    if one.phase == Phase.ARMING and state is State.ARMED:
+        return State.ARMING, one.failure or "what it was before runs on until the venue takes the change"
+    return state, why
 
 
 def _state_of_armed(
     one: Countdown, source: SourceLine, can_be_asked: bool, now: datetime
 ) -> tuple[State, str]:
     if source.is_silent(now):
-        heard = f"since {source.last_at:%H:%M:%S}" if source.last_at else "yet"
-        return State.LAPSING, f"nothing was heard of the {source.kind} {heard}"
+        heard = f"silent since {source.last_at:%H:%M:%S}" if source.last_at else "was never heard"
+        return State.LAPSING, f"{source.kind} {heard}"
     if one.misses:
         if one.maybe_until is not None:
             return State.UNKNOWN, one.failure
         return State.LAPSING, one.failure
-    if can_be_asked and one.venue_ms is not None and one.venue_ms != one.countdown_ms:
+    if can_be_asked and _is_about(one) and one.venue_ms != one.countdown_ms:
         set_to = f"is set to {one.venue_ms / 1000:g} s" if one.venue_ms else "is not set"
         return State.LAPSING, f"the venue says that it {set_to}"
     left = (one.deadline_at - now) / timedelta(milliseconds=one.countdown_ms) if one.deadline_at else 1.0
     if left < LAPSING_BELOW:
         return State.LAPSING, f"less than {LAPSING_BELOW:.0%} is left"
     return State.ARMED, ""
+
+
+def _is_about(one: Countdown) -> bool:
+    """Whether the venue said something since this countdown was armed as it is now."""
+    if one.venue_ms is None or one.venue_read_at is None or one.armed_at is None:
+        return False
+    return one.phase == Phase.ARMED and one.venue_read_at > one.armed_at
 
 
 def _is_fresh(at: datetime | None, now: datetime) -> bool:

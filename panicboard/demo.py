@@ -15,9 +15,9 @@ from panicboard import countdowns, credentials, people
 from panicboard.models import Account, Desk, Venue
 from panicboard.venues import VENUES
 
-#: Who may log in, and the group each is in; the administrator is a superuser and in none.
 #: By venue: in how many accounts countdowns are armed, and over what.
 ARMED = {"binance-usdm": (2, ("BTCUSDT", "ETHUSDT")), "binance-options": (1, ("BTCUSDT",))}
+#: Who may log in, and the group each is in; the administrator is a superuser and in none.
 LOGINS: Mapping[str, str | None] = {
     "risk.desk1": people.RISK_MANAGERS,
     "viewer": people.VIEWERS,

@@ -58,12 +58,14 @@ function paint() {
   paintStale(behindS);
 }
 
-// A countdown never runs on past what was last acknowledged: at its deadline it stops, and says so.
+// A countdown never runs on past what was last acknowledged: at its deadline it stops, and says so. Only what is
+// worse than the server said is added here: it may lapse for other reasons than the time that is left.
 function paintTimer(timer, leftS) {
   const total = Number(timer.dataset.total), left = Math.max(0, leftS), bar = timer.querySelector(".bar");
   bar.querySelector(".left").setAttribute("x2", (100 * Math.min(1, left / total)).toFixed(1) + "%");
-  bar.classList.toggle("lapsing", left < total / 4);
-  bar.classList.toggle("fired", left === 0);
+  if (left < total / 4) bar.classList.add("lapsing");
+  if (left === 0) bar.classList.add("fired");
+  timer.classList.toggle("passed", left === 0);
   write(timer.querySelector("[data-secs]"), left === 0 ? "DEADLINE PASSED" : left.toFixed(1) + " s");
 }
 
@@ -81,6 +83,12 @@ function paintStale(behindS) {
   const scope = byId("stop-scope").dataset;
   write(byId("stop-stale"), `order count unknown (${scope.orders} at ${since}) \u00b7 ${scope.accounts} accounts`);
 }
+
+const refuse = textContent => byId("refusal").replaceChildren(Object.assign(document.createElement("p"), { className: "refused", textContent }));
+// A form that nobody holds: htmx alone would let it end in silence.
+for (const name of ["htmx:sendError", "htmx:timeout", "htmx:responseError"]) document.addEventListener(name, e => {
+  if (e.target.matches("form:not([data-hold])")) refuse("NO ANSWER - nobody knows whether this was done. Look at what is shown, and try again.");
+});
 
 // ---- hold to press: by pointer, Enter or Space. A timer fires; the fill is only paint. ----
 let holding = null;
@@ -158,7 +166,6 @@ function holdable(form) {
   // A click that no finger, mouse or key made comes from a tool that cannot hold: the server asks in two steps.
   button.addEventListener("click", e => { if (pointed || e.detail) e.preventDefault(); pointed = false; });
 
-  const refuse = textContent => byId("refusal").replaceChildren(Object.assign(document.createElement("p"), { className: "refused", textContent }));
   const answered = name => form.addEventListener(name, () => {
     failed("NO ANSWER", ["press again", "it joins"], "No answer");
     refuse("NO ANSWER - nobody knows whether this press arrived. Press again: a second press joins the first. From a shell: manage.py panic --all");

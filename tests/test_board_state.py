@@ -247,6 +247,23 @@ def test_account_is_as_bad_as_its_worst_countdown(fields: dict[str, Any], state:
     assert read().desks[0].rows[0].state is state
 
 
+@pytest.mark.parametrize(
+    ("fields", "word"),
+    [
+        ({"phase": "passed"}, "PASSED"),
+        ({"phase": "fired", "found_open": 2}, "PASSED"),
+        ({"phase": "fired", "found_open": 0}, "FIRED"),
+        ({"phase": "fired", "locked": True}, "FIRED"),
+    ],
+)
+def test_fired_is_said_only_of_what_was_found_gone(fields: dict[str, Any], word: str) -> None:
+    account = make_account()
+    make_reading(account)
+    armed(account, "BTCUSDT", **fields)
+
+    assert read().desks[0].rows[0].word == word
+
+
 @pytest.mark.parametrize(("fields", "state"), [({}, State.NORMAL), ({"locked": True}, State.FIRED)])
 def test_what_ran_out_in_a_panic_was_meant_unless_it_locks(fields: dict[str, Any], state: State) -> None:
     account = make_account()

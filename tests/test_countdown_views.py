@@ -1,15 +1,19 @@
 """The page of an account's countdowns: what it says, and what people do there."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from panicboard import countdowns, life_signs, panics
-from panicboard.models import Account, Beat, Countdown, LifeSign, Panic
+from panicboard.fragments import Renderer, Topic
+from panicboard.models import Account, AuditEntry, Beat, Countdown, LifeSign, Panic
 from panicboard.panics import Scope
 from tests.factories import make_account
 from tests.simulator_process import SimulatorProcess
@@ -60,6 +64,7 @@ def test_countdowns_are_armed_on_the_page(client: Client, page: str) -> None:
         ({"scopes": ""}, "alpha has no open orders: name at least one symbol to arm"),
         ({"source": "bot"}, "alpha has no life sign of the bot; make one first"),
         ({"source": "nobody"}, "source: Select a valid choice."),
+        ({"follow": "on"}, "The whole account or these symbols: name none, or untick the whole account."),
     ],
 )
 def test_what_is_refused_is_said_and_what_was_typed_is_kept(
@@ -73,6 +78,95 @@ def test_what_is_refused_is_said_and_what_was_typed_is_kept(
     assert not Countdown.objects.exists()
     if "length_s" not in changes:
         assert 'value="90"' in text
+
+
+def test_refusal_to_htmx_is_a_sentence_and_the_form_stays(client: Client, page: str) -> None:
+    reply = client.post(f"{page}arm/", {**ARM, "refresh_s": "40"}, headers={"HX-Request": "true"})
+
+    said = (
+        '<p class="refused">a heartbeat every 40 s is too seldom for a countdown of 90 s: two lost ones '
+        "would let it run out. 30 s is the longest.</p>"
+    )
+    assert (reply.status_code, reply.content.decode().splitlines()[-1]) == (422, said)
+
+
+@pytest.mark.parametrize("headers", [{}, {"HX-Request": "true"}])
+def test_expired_login_leads_to_the_login_and_back_to_the_page(
+    client: Client, page: str, headers: dict[str, str]
+) -> None:
+    client.logout()
+
+    reply = client.post(f"{page}arm/", ARM, headers=headers)
+
+    assert reply.headers.get("HX-Redirect", reply.headers.get("Location")) == f"/login/?next={page}"
+    assert not Countdown.objects.exists()
+
+
+def test_page_tells_the_last_calls_newest_first(client: Client, page: str, account: Account) -> None:
+    countdowns.arm(account, ["BTCUSDT"], by="ann")
+    times = {"set": "2026-11-20T14:03:21.480+00:00", "heartbeat": "2026-11-20T14:03:51.480+00:00"}
+    outcomes = {"set": "done", "heartbeat": "unknown"}
+    recent = [{"at": at, "what": what, "ms": 12, "outcome": outcomes[what]} for what, at in times.items()]
+    Countdown.objects.update(recent=recent)
+
+    calls = re.findall(r"<tr><td title.*?</tr>", shown(client, page))
+
+    assert calls == [
+        '<tr><td title="20 Nov 2026">14:03:51.480</td><td>heartbeat</td><td class="num">12</td>'
+        '<td><b class="crit">unknown</b></td></tr>',
+        '<tr><td title="20 Nov 2026">14:03:21.480</td><td>set</td><td class="num">12</td>'
+        "<td>acknowledged</td></tr>",
+    ]
+
+
+def test_page_tells_what_was_found_and_unlocks_for_a_reason(
+    client: Client, page: str, simulator: SimulatorProcess
+) -> None:
+    options = make_account(simulator, "binance-options", "beta")
+    now = timezone.now()
+    facts = {"countdown_ms": 120_000, "phase": Phase.FIRED, "locked": True, "armed_at": now}
+    row = Countdown.objects.create(account=options, scope="BTCUSDT", found_open=0, found_at=now, **facts)
+    page = f"/accounts/{options.pk}/countdowns/"
+    text = shown(client, page)
+
+    too_short = client.post(f"{page}unlock/", {"countdown": row.pk, "reason": "because"})
+    client.post(f"{page}unlock/", {"countdown": row.pk, "reason": "the bot is mended"})
+
+    assert "LOCKED</span>" in text
+    assert "0 open when read" in text
+    assert too_short.status_code == 422
+    assert Countdown.objects.get().phase == Phase.DISARMING
+    entry = AuditEntry.objects.get(action=AuditEntry.Action.UNLOCKED)
+    assert (entry.actor_name, entry.detail) == ("risk.desk1", "BTCUSDT: the bot is mended")
+
+
+def test_page_costs_no_query_more_with_many_countdowns(client: Client, page: str, account: Account) -> None:
+    def cost(*scopes: str) -> int:
+        countdowns.arm(account, scopes, by="ann")
+        with CaptureQueriesContext(connection) as queries:
+            client.get(page)
+        return len(queries)
+
+    assert cost("A") == cost("B", "C", "D")
+
+
+def test_board_is_not_sent_again_for_time_alone(account: Account, page: str) -> None:
+    now = timezone.now()
+    facts = {"countdown_ms": 120_000, "refresh_ms": 30_000, "phase": Phase.ARMED, "to_set": False}
+    times = {"armed_at": now, "acked_at": now, "deadline_at": now + timedelta(seconds=120)}
+    Countdown.objects.create(account=account, scope="BTCUSDT", **facts, **times)
+    renderer, topic = Renderer(), Topic("board")
+
+    def cell(seconds: float) -> str:
+        read = renderer.read([topic], now + timedelta(seconds=seconds))
+        return read[topic][f"account-{account.pk}"]
+
+    at_first, later, lapsing = cell(1), cell(60), cell(100)
+
+    assert at_first == later != lapsing
+    assert f'data-deadline="{times["deadline_at"]:%Y-%m-%dT%H:%M:%S}' in at_first
+    assert 'data-total="120"' in at_first
+    assert "less than 25% is left" in lapsing
 
 
 def test_one_countdown_or_all_are_disarmed(client: Client, page: str, account: Account) -> None:
@@ -103,12 +197,15 @@ def test_release_offers_to_arm_again(client: Client, page: str, account: Account
     latched = shown(client, page)
     panics.release(panic, released_by=None, released_by_name="ann", reason="all is well again")
     released = shown(client, page)
+    accounts_page = shown(client, f"/accounts/{account.pk}/")
 
     client.post(f"{page}rearm/")
 
     assert "Arm 1 again" not in latched
     assert "no heartbeat leaves" in latched
     assert "Arm 1 again" in released
+    assert "1 withheld by a panic is not armed again" in accounts_page
+    assert f'action="{page}rearm/"' in accounts_page
     assert Countdown.objects.get().phase == Phase.ARMING
 
 
@@ -179,6 +276,23 @@ def test_viewer_may_look_and_do_nothing(client: Client, account: Account, act: s
 @pytest.mark.parametrize("act", ["arm", "disarm", "unlock", "rearm", "bot", "operator"])
 def test_nothing_is_done_by_looking(client: Client, page: str, act: str) -> None:
     assert client.get(f"{page}{act}/").status_code == 405
+
+
+def test_presence_is_asked_for_before_a_local_countdown_runs_out(
+    client: Client, page: str, simulator: SimulatorProcess
+) -> None:
+    other = make_account(simulator, "coinswitch", "beta")
+    sign = life_signs.expect_operator(other, by="ann", silence_s=600)
+    countdowns.arm(other, [""], by="ann", source="operator")
+    assert sign.last_at is not None
+    runs_out_at = sign.last_at + timedelta(seconds=120)
+    Countdown.objects.update(deadline_at=runs_out_at)
+
+    text = shown(client, "/presence/")
+
+    assert re.findall(r'data-until="([^"]+)"', text.partition("<main")[2]) == [
+        f"{runs_out_at:%Y-%m-%dT%H:%M:%S}.{runs_out_at.microsecond // 1000:03}Z"
+    ]
 
 
 def test_local_countdown_is_called_so(client: Client, page: str, simulator: SimulatorProcess) -> None:

@@ -8,7 +8,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from panicboard import countdown_state
-from panicboard.board_state import State
+from panicboard.board_state import AccountRow, State
 from panicboard.models import Sweep, SweptOrder
 from panicboard.record import plain
 
@@ -75,9 +75,9 @@ def icon(name: str) -> SafeString:
 
 
 @register.simple_tag
-def account_state(state: State) -> SafeString:
-    shape, classes = ACCOUNT_STATES[state]
-    return _tag(shape, classes, state.word)
+def account_state(row: AccountRow) -> SafeString:
+    shape, classes = ACCOUNT_STATES[row.state]
+    return _tag(shape, classes, row.word)
 
 
 @register.simple_tag

@@ -1,12 +1,15 @@
 """Countdowns: armed, disarmed, unlocked by people; kept alive by bots and by people who are there."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from functools import wraps
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required, permission_required
 from django.contrib.auth.models import User
+from django.contrib.auth.views import redirect_to_login
+from django.core.exceptions import PermissionDenied
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
@@ -16,11 +19,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from panicboard import countdown_page, countdowns, life_signs
+from panicboard import countdown_page, countdown_state, countdowns, life_signs
 from panicboard.database import AWAY
 from panicboard.forms import ArmForm, SilenceForm
 from panicboard.models import Account, Countdown, LifeSign
-from panicboard.views.replies import go
+from panicboard.views.replies import go, refused
 
 logger = logging.getLogger(__name__)
 
@@ -87,15 +90,20 @@ Act = Callable[[HttpRequest, Account, User], str]
 def _acts(act: Act) -> Callable[[HttpRequest, int], HttpResponse]:
     """A view that has an act done, says what came of it, and leads back to the account's countdowns."""
 
+    @login_not_required  # htmx would follow the way to the login, and put that page into this one
     @require_POST
-    @permission_required("panicboard.arm", raise_exception=True)
     @wraps(act)
     def view(request: HttpRequest, pk: int) -> HttpResponse:
+        if not isinstance(request.user, User):
+            return go(request, redirect_to_login(reverse("countdowns", args=[pk])).url)
+        if not request.user.has_perm("panicboard.arm"):
+            raise PermissionDenied
         account = _account(pk)
-        assert isinstance(request.user, User)  # noqa: S101 (nobody else has permissions)
         try:
             said = act(request, account, request.user)
         except ValueError as exc:
+            if request.headers.get("HX-Request"):
+                return refused(request, str(exc))
             return _page(request, account, error=str(exc), status=422)
         messages.info(request, said)
         return go(request, reverse("countdowns", args=[pk]))
@@ -118,6 +126,8 @@ def arm(request: HttpRequest, account: Account, user: User) -> str:
     _checked(form)
     by = user.get_username()
     if form.cleaned_data["follow"]:
+        if form.wanted:
+            raise ValueError("The whole account or these symbols: name none, or untick the whole account.")
         rows = countdowns.follow(account, by=by, actor=user, **form.terms)
         return f"Arming {len(rows)}, and new symbols as they appear."
     scopes = form.wanted or countdowns.open_scopes(account)
@@ -185,10 +195,21 @@ def bot(request: HttpRequest, pk: int) -> HttpResponse:
 @permission_required("panicboard.arm", raise_exception=True)
 def presence(request: HttpRequest) -> HttpResponse:
     """Ask whether somebody is there, for every account that hangs on it; POST says yes."""
-    signs = LifeSign.objects.filter(kind=LifeSign.Kind.OPERATOR).select_related("account")
+    signs = list(LifeSign.objects.filter(kind=LifeSign.Kind.OPERATOR).select_related("account__venue"))
     if request.method != "POST":
-        return render(request, "presence.html", {"signs": signs, "now": timezone.now()})
+        return render(request, "presence.html", {"signs": _hanging_on(signs), "now": timezone.now()})
     assert isinstance(request.user, User)  # noqa: S101 (nobody else has permissions)
     count = life_signs.confirm_presence([sign.account for sign in signs], by=request.user.get_username())
     messages.info(request, f"Presence confirmed for {count} account{'' if count == 1 else 's'}.")
     return go(request, reverse("board"))
+
+
+def _hanging_on(signs: Sequence[LifeSign]) -> list[tuple[LifeSign, datetime | None]]:
+    """Each sign, and until when it has to be given: a local countdown may run out before it is due itself."""
+    lines = countdown_state.by_account([sign.account for sign in signs], timezone.now())
+
+    def until(sign: LifeSign) -> datetime | None:
+        needed = (line.presence_until for line in lines.get(sign.account_id, ()))
+        return min((at for at in needed if at), default=sign.silent_at)
+
+    return [(sign, until(sign)) for sign in signs]

@@ -4,13 +4,12 @@ import sys
 
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
-from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import reverse
 
 from panicboard.database import AWAY
 from panicboard.forms import PressForm
-from panicboard.views.replies import go, two_steps_url
+from panicboard.views.replies import go, refused, two_steps_url
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
@@ -18,7 +17,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     if request.path == reverse("panics"):
         return go(request, two_steps_url(PressForm(request.POST), "page"))
     sentence = "This page was older than your login, so nothing was done. Go back, reload it, and try again."
-    return render(request, "refused.html", {"sentence": sentence}, status=403)
+    return refused(request, sentence, status=403)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

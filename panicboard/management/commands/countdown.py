@@ -3,19 +3,29 @@
 import json
 import time
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import Error
 from django.utils import timezone
 
 from panicboard import countdown_state, countdowns
-from panicboard.countdown_state import Line, State
+from panicboard.countdown_state import Line
 from panicboard.management import scopes
 from panicboard.models import Account, Countdown
 
+Phase = Countdown.Phase
+
 LOOK_EVERY_S = 0.1
-#: What has come of it when nothing more is to be waited for.
-_SETTLED = (State.ARMED, State.DISARMED, State.FOREIGN, State.FIRED, State.LOCKED, State.NOT_FIRED)
+#: What --wait waits for. Phases, not what is shown: one that lapses because its bot is late is armed.
+_WANTED = {
+    "arm": Phase.ARMED,
+    "rearm": Phase.ARMED,
+    "disarm": Phase.DISARMED,
+    "unlock": Phase.DISARMED,
+}
+_ON_ITS_WAY = (Phase.ARMING, Phase.DISARMING)
 _ACTS = {
     "arm": "arm countdowns, or change those that are armed",
     "disarm": "have countdowns taken away at the venue",
@@ -26,9 +36,11 @@ _ACTS = {
 
 
 class Command(BaseCommand):
+    requires_system_checks: list[str] = []  # a broken page must not stand in the way
     help = (
-        "Arm, disarm, unlock or list an account's countdowns (dead man's switches). Exit status 0; 2 when it "
-        "is refused; with --wait 3 when the venue has not confirmed it in time."
+        "Arm, disarm, unlock or list an account's countdowns (dead man's switches). Exit status 0; 2 for "
+        "wrong arguments and where it is refused; 3 when the database does not take it, and with --wait when "
+        "the venue refused it or has not confirmed it in time."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -39,8 +51,12 @@ class Command(BaseCommand):
             one.add_argument("--json", action="store_true", help="print one JSON object")
             if name in ("arm", "disarm", "unlock"):
                 words = "symbol or underlying; repeatable"
-                one.add_argument("--scope", metavar="S", action="append", default=[], help=words)
+                # Only arming names what is open: the other two are over what was armed.
+                which = one.add_mutually_exclusive_group() if name == "arm" else one
+                which.add_argument("--scope", metavar="S", action="append", default=[], help=words)
             if name == "arm":
+                words = "every symbol with open orders, which is also what is armed when nothing is named"
+                which.add_argument("--all-open", action="store_true", help=words)
                 one.add_argument("--follow", action="store_true", help="new symbols, too, as they appear")
                 lengths = {"--length-s": countdowns.COUNTDOWN_MS, "--refresh-s": countdowns.REFRESH_MS}
                 for option, ms in lengths.items():
@@ -59,12 +75,17 @@ class Command(BaseCommand):
             return
         (account,) = accounts
         try:
-            getattr(self, f"_{options['what']}")(account, options)
+            rows = getattr(self, f"_{options['what']}")(account, options)
         except ValueError as exc:
             raise CommandError(str(exc), returncode=2) from None
-        settled = not options["wait"] or self._wait(account, options["timeout"])
+        except Error as exc:
+            said = f"the database does not take it ({type(exc).__name__}): NOTHING WAS DONE"
+            raise CommandError(said, returncode=3) from exc
+        wanted = _WANTED[options["what"]]
+        came = not options["wait"] or self._wait(rows, wanted, options["timeout"])
         self._print(accounts, options)
-        if not settled:
+        if not came:
+            self.stderr.write(f"not every one of them is {wanted.label}")
             raise SystemExit(3)
 
     def _accounts(self, name: str | None) -> list[Account]:
@@ -77,7 +98,7 @@ class Command(BaseCommand):
             raise CommandError(f"there is no account {name!r}; accounts: {known}", returncode=2)
         return found
 
-    def _arm(self, account: Account, options: dict[str, Any]) -> None:
+    def _arm(self, account: Account, options: dict[str, Any]) -> Sequence[Countdown]:
         terms: dict[str, Any] = {
             "by": scopes.shell_user(),
             "countdown_ms": round(options["length_s"] * 1000),
@@ -85,20 +106,28 @@ class Command(BaseCommand):
             "source": options["source"],
         }
         if options["follow"]:
-            countdowns.follow(account, **terms)
-        else:
-            countdowns.arm(account, options["scope"] or countdowns.open_scopes(account), **terms)
+            if options["scope"]:
+                raise ValueError("--follow is over the whole account: name no --scope beside it")
+            return countdowns.follow(account, **terms)
+        return countdowns.arm(account, options["scope"] or countdowns.open_scopes(account), **terms)
 
-    def _disarm(self, account: Account, options: dict[str, Any]) -> None:
-        countdowns.disarm(self._chosen(account, options), by=scopes.shell_user())
-
-    def _unlock(self, account: Account, options: dict[str, Any]) -> None:
+    def _disarm(self, account: Account, options: dict[str, Any]) -> Sequence[Countdown]:
         chosen = self._chosen(account, options)
-        for one in chosen if options["scope"] else [one for one in chosen if one.locked]:
-            countdowns.unlock(one, options["reason"], by=scopes.shell_user())
+        countdowns.disarm(chosen, by=scopes.shell_user())
+        return chosen
 
-    def _rearm(self, account: Account, options: dict[str, Any]) -> None:
+    def _unlock(self, account: Account, options: dict[str, Any]) -> Sequence[Countdown]:
+        chosen = self._chosen(account, options)
+        if not options["scope"]:
+            chosen = [one for one in chosen if one.locked]
+        for one in chosen:
+            countdowns.unlock(one, options["reason"], by=scopes.shell_user())
+        return chosen
+
+    def _rearm(self, account: Account, options: dict[str, Any]) -> Sequence[Countdown]:
+        withheld = list(countdowns.to_rearm(account))
         countdowns.rearm(account, by=scopes.shell_user())
+        return withheld
 
     def _chosen(self, account: Account, options: dict[str, Any]) -> list[Countdown]:
         mine = Countdown.objects.select_related("account").filter(account=account)
@@ -108,13 +137,15 @@ class Command(BaseCommand):
                 raise ValueError(f"{account.name} has no countdown over {', '.join(missing)}")
         return list(mine)
 
-    def _wait(self, account: Account, timeout_s: float) -> bool:
+    def _wait(self, rows: Sequence[Countdown], wanted: str, timeout_s: float) -> bool:
+        """Whether all of these come to what is wanted. Comes back early when they come to something else."""
         deadline = time.monotonic() + timeout_s
+        mine = Countdown.objects.filter(pk__in=[one.pk for one in rows])
         while True:
-            lines = countdown_state.of_account(account, timezone.now())
-            if all(line.state in _SETTLED for line in lines):
+            phases = set(mine.values_list("phase", flat=True))
+            if phases <= {wanted}:
                 return True
-            if time.monotonic() > deadline:
+            if not phases & set(_ON_ITS_WAY) or time.monotonic() > deadline:
                 return False
             time.sleep(LOOK_EVERY_S)
 
