@@ -49,28 +49,36 @@ _offered: dict[int, _Offer] = {}
 
 
 def run(stop: threading.Event, leads: Callable[[], bool]) -> None:
-    """Queue what is due while this process leads, until told to stop."""
+    """Queue what is due while this process leads, until told to stop. `leads` keeps the lease it tells of."""
     writer = heartbeats.Writer()
     writer.start()
     seldom_at = timezone.now()
     while not stop.wait(TICK_S):
-        if not leads():
-            continue
         try:
-            see_what_ran_out()
-            offer()
-            check_local()
+            if not leads():
+                continue
+            parts = [see_what_ran_out, offer, check_local]
             if timezone.now() >= seldom_at:
                 seldom_at = timezone.now() + timedelta(seconds=SELDOM_S)
-                read_venues()
-                keep_maintenance()
-                arm_what_appeared()
+                parts += [read_venues, keep_maintenance, arm_what_appeared]
+            for part in parts:
+                _do(part)
         except Error as exc:
             logger.error("countdowns: the database does not answer (%s); trying again", type(exc).__name__)
             close_old_connections()
             stop.wait(0.5)
     writer.stop()
     close_old_connections()
+
+
+def _do(part: Callable[[], object]) -> None:
+    """Do one part of the work. Whatever is wrong with it, the others go on: heartbeats hang on them."""
+    try:
+        part()
+    except Error:
+        raise
+    except Exception:
+        logger.exception("countdowns: %s failed", part.__name__)
 
 
 def offer() -> int:

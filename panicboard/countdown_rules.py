@@ -4,7 +4,7 @@ Each check raises Refused with a sentence that says what is wrong and what to do
 """
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 
 from django.db.models import Min
@@ -83,6 +83,23 @@ def check_scopes(account: Account, scopes: Sequence[str], source: str) -> None:
             f"{account.venue.name} has no countdown, and panicboard cannot guard against its own end: choose "
             "the bot or the operator as source"
         )
+
+
+def check_open(account: Account, countdowns: Iterable[Countdown]) -> None:
+    """Whether none of these has locked its venue, nor may have: a call about it could unlock trading."""
+    countdowns = list(countdowns)
+    if locked := [one.scope for one in countdowns if one.locked]:
+        raise Refused(f"{account.name}: {', '.join(locked)} fired, and its venue is locked; unlock it first")
+    if passed := [one.scope for one in countdowns if may_be_locked(account, one)]:
+        raise Refused(
+            f"{account.name} {', '.join(passed)}: its deadline passed, and what happened is being read; wait"
+        )
+
+
+def may_be_locked(account: Account, countdown: Countdown) -> bool:
+    """Whether its venue refuses new orders since it ran out, as far as is known."""
+    passed = countdown.phase == Countdown.Phase.PASSED
+    return countdown.locked or (passed and VENUES[account.venue.adapter].locks_after_firing)
 
 
 def check_account(account: Account, now: datetime) -> None:

@@ -263,7 +263,7 @@ def of_account(account: Account, now: datetime) -> list[Line]:
 
 def by_account(accounts: Iterable[Account], now: datetime) -> dict[int, list[Line]]:
     """Every countdown of these accounts (with their venues), worst first, in two queries."""
-    known = {account.pk: account for account in accounts}
+    known = {account.pk: account for account in accounts if account.venue.adapter in VENUES}
     signs: dict[int, list[LifeSign]] = {}
     for sign in LifeSign.objects.all():
         signs.setdefault(sign.account_id, []).append(sign)

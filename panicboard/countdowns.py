@@ -54,10 +54,7 @@ def arm(
         rules.check_account(account, now)
         rules.check_source(account, source, now)
         rows = {row.scope: row for row in Countdown.objects.filter(account=account, scope__in=wanted)}
-        if locked := [row.scope for row in rows.values() if row.locked]:
-            raise Refused(
-                f"{account.name}: {', '.join(locked)} fired, and its venue is locked; unlock it first"
-            )
+        rules.check_open(account, rows.values())
         if not local:
             rules.check_weight(account, wanted, refresh_ms)
         changes: dict[str, Any] = {
@@ -177,7 +174,8 @@ def arm_what_appeared(following: Follow) -> int:
 def disarm(countdowns: Iterable[Countdown], *, by: str, actor: User | None = None, why: str = "") -> int:
     """Have these countdowns taken away at their venues. Returns how many that were. Raises Refused.
 
-    No further heartbeat leaves; the one in flight is waited for; only the venue's answer ends it.
+    No further heartbeat leaves; the one in flight is waited for; only the venue's answer ends it. One that has
+    locked its venue is left, for taking it away would unlock it; where there is no other, that is refused.
     """
     rows = list(countdowns)
     by_account: dict[int, list[Countdown]] = {}
@@ -185,13 +183,16 @@ def disarm(countdowns: Iterable[Countdown], *, by: str, actor: User | None = Non
         by_account.setdefault(row.account_id, []).append(row)
     count = 0
     with transaction.atomic():
-        for account in Account.objects.select_for_update().filter(pk__in=by_account).order_by("pk"):
+        locked_rows = Account.objects.select_for_update(of=("self",)).select_related("venue")
+        for account in locked_rows.filter(pk__in=by_account).order_by("pk"):
             if account.latched_by_id is not None:
                 raise Refused(
                     f"{account.name} is latched by panic {account.latched_by_id}: its countdowns run out by "
                     "themselves, and are a second net until then. Release it first."
                 )
-            mine = by_account[account.pk]
+            mine = [row for row in by_account[account.pk] if not rules.may_be_locked(account, row)]
+            if not mine:
+                rules.check_open(account, by_account[account.pk])
             count += _disarm_of(account, mine)
             if not Countdown.objects.filter(account=account, phase__in=Countdown.KEPT).exists():
                 Follow.objects.filter(account=account).delete()

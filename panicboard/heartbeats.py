@@ -108,7 +108,7 @@ def claim(countdown_ids: Sequence[int]) -> list[Job]:
         # SQLite has one writer at a time, which is us from here on.
         accounts = list(
             Account.objects.select_for_update(no_key=True, skip_locked=True, of=("self",))
-            .filter(pk__in=mine.values("account"))
+            .filter(pk__in=mine.values("account"), venue__adapter__in=VENUES)
             .select_related("venue", "egress", "second_egress")
             .order_by("pk")
         )
@@ -301,6 +301,7 @@ def _shorten(job: Job) -> None:
                     "failure": "",
                     "last_word": f"shortened to {SECOND_NET_MS / 1000:g} s, as a second net of the panic",
                 },
+                only_in=(Phase.WITHHELD,),
             )
         )
 
@@ -405,7 +406,8 @@ _CALLS: dict[str, Callable[[Job], None]] = {
 class Result:
     """What one call came to for one countdown: fields to be written, if it is still the last that was sent.
 
-    `kept` are written only where heartbeats still keep it alive, or only in the phases `only_in`.
+    It speaks of the countdown as it was armed then: of one that was armed anew it says nothing. `kept` are
+    written only where heartbeats still keep it alive; with `only_in`, all of it only in these phases.
     """
 
     countdown: Countdown
@@ -508,7 +510,7 @@ def write(results: Sequence[Result]) -> None:
             one_by_one = list(results)
         for result in one_by_one:
             one, job, changes = result.countdown, result.job, result.changes_at(now)
-            mine = Countdown.objects.filter(pk=one.pk, sent_at=job.at)
+            mine = Countdown.objects.filter(pk=one.pk, sent_at=job.at, armed_at=one.armed_at)
             if result.only_in:
                 mine = mine.filter(phase__in=result.only_in)
             if result.kept is not None and mine.filter(phase__in=Countdown.KEPT).update(
@@ -537,12 +539,16 @@ def _write_alike(results: Sequence[Result], now: datetime) -> bool:
     phases = ", ".join("%s" for _ in Countdown.KEPT)
     table = Countdown._meta.db_table
     # Names of the model's own, no values.
-    sql = f"UPDATE {table} SET {written} WHERE id = %s AND sent_at = %s AND phase IN ({phases})"  # noqa: S608
+    sql = (
+        f"UPDATE {table} SET {written} "  # noqa: S608
+        f"WHERE id = %s AND sent_at = %s AND armed_at = %s AND phase IN ({phases})"
+    )
     rows = [
         [
             *(field.get_db_prep_save(mine[field.name], connection) for field in fields),
             result.countdown.pk,
             columns["sent_at"].get_db_prep_save(result.job.at, connection),
+            columns["armed_at"].get_db_prep_save(result.countdown.armed_at, connection),
             *Countdown.KEPT,
         ]
         for result, mine in zip(results, changes, strict=True)

@@ -39,14 +39,14 @@ def run(stop: threading.Event) -> None:
     leases.start_beating("keeper")
     leadership = Leadership()
     countdowns = threading.Thread(
-        target=countdown_keeper.run, args=(stop, lambda: leadership.is_ours), name="countdowns"
+        target=countdown_keeper.run, args=(stop, leadership.taken), name="countdowns"
     )
     countdowns.start()
     checked_at = 0.0
     while not stop.wait(TICK_S):
         try:
             now = timezone.now().timestamp()
-            if not leadership.taken(now):
+            if not leadership.taken():
                 continue
             offer_sweeps()
             offer_watches()
@@ -67,23 +67,25 @@ def run(stop: threading.Event) -> None:
 
 
 class Leadership:
-    """Whether this keeper leads: for as long as the lease that it last took holds, and no longer."""
+    """Whether this keeper leads: for as long as the lease that it last took holds, and no longer.
+
+    Its threads keep it together: what holds up one of them must not stop the others.
+    """
 
     def __init__(self) -> None:
         self._owner = leases.process_name("keeper")
+        self._lock = threading.Lock()
         self._asked_at = 0.0
         self._until = 0.0
 
-    @property
-    def is_ours(self) -> bool:
-        return time.time() < self._until
-
-    def taken(self, now: float) -> bool:
+    def taken(self) -> bool:
         """Take or renew the lease, where it is time to. Returns whether it is ours."""
-        if now - self._asked_at >= LEAD_S / 4:
-            self._asked_at = now
-            self._until = now + LEAD_S if leases.lead("keeper", self._owner, LEAD_S) else 0.0
-        return self.is_ours
+        with self._lock:
+            now = time.time()
+            if now - self._asked_at >= LEAD_S / 4:
+                self._asked_at = now
+                self._until = now + LEAD_S if leases.lead("keeper", self._owner, LEAD_S) else 0.0
+            return time.time() < self._until
 
 
 def offer_sweeps() -> int:

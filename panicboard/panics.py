@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import Error, IntegrityError, transaction
+from django.db import Error, IntegrityError, connection, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
@@ -152,7 +152,7 @@ def _write_down(
                         detail=reason,
                     )
                     return running, []
-                if scope.whole_accounts:
+                if scope.whole_accounts and connection.features.has_select_for_update:
                     _lock(enabled)
                 panic = scope._panic()
                 panic.pressed_at = timezone.now()

@@ -1,6 +1,7 @@
 """Countdowns at their venues: set, kept alive, taken away, withheld; by real workers and a real keeper."""
 
 import queue
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +10,12 @@ import requests
 from django.utils import timezone
 
 from panicboard import (
+    countdown_keeper,
     countdown_state,
     countdowns,
     credentials,
     heartbeats,
+    keeper,
     life_signs,
     panics,
     processes,
@@ -689,3 +692,121 @@ def test_symbol_that_does_not_fit_any_more_is_told(simulator: SimulatorProcess) 
         "ETHUSDT not armed: with 1 more and a heartbeat every 1 s, countdowns take 1200 of the 960 a minute "
         "there is for them: 0 fit, or all of them with a heartbeat every 2 s"
     )
+
+
+# ---- what may not be overwritten, unlocked or held up ----
+
+
+def written(*results: heartbeats.Result) -> Countdown:
+    heartbeats.write(results or [heartbeats._results.get()])
+    return Countdown.objects.get()
+
+
+def test_answer_to_a_call_of_before_does_not_pass_for_the_new_length(simulator: SimulatorProcess) -> None:
+    account = make_account(simulator, "binance-options")
+    arm(account, "BTCUSDT", length_s=30, every_s=10)
+    Countdown.objects.update(phase=Phase.ARMED, to_set=False)
+    (job,) = heartbeats.claim(Countdown.objects.values_list("pk", flat=True))
+    arm(account, "BTCUSDT", length_s=60, every_s=10)
+
+    heartbeats.alive(job, job.countdowns)
+    one = written()
+
+    assert (one.phase, one.to_set, one.deadline_at, one.in_flight_until) == (Phase.ARMING, True, None, None)
+
+
+@pytest.mark.parametrize("then", ["rearm", "disarm"])
+def test_second_net_that_comes_late_leaves_what_was_wanted_since(
+    simulator: SimulatorProcess, then: str
+) -> None:
+    account = make_account(simulator)
+    arm(account, "BTCUSDT", length_s=60, every_s=20)
+    (job,) = heartbeats.claim(Countdown.objects.values_list("pk", flat=True))
+    heartbeats.alive(job, job.countdowns)
+    written()
+    panic = press(account)
+    Countdown.objects.update(due_at=timezone.now())
+    (net,) = heartbeats.claim(Countdown.objects.values_list("pk", flat=True))
+    panics.release(panic, released_by=None, released_by_name="ann", reason="all is well again")
+    if then == "rearm":
+        countdowns.rearm(account, by="ann")
+    else:
+        countdowns.disarm(Countdown.objects.all(), by="ann")
+
+    heartbeats._run(net)
+    one = written()
+
+    assert net.what == "shorten"
+    assert one.phase == (Phase.ARMING if then == "rearm" else Phase.DISARMING)
+    assert (one.due_at is not None, one.in_flight_until) == (True, None)
+
+
+@pytest.mark.parametrize("facts", [{"phase": Phase.FIRED, "locked": True}, {"phase": Phase.PASSED}])
+def test_disarming_does_not_unlock(simulator: SimulatorProcess, facts: dict[str, Any]) -> None:
+    account = make_account(simulator, "binance-options")
+    arm(account, "BTCUSDT", every_s=2)
+    Countdown.objects.update(**facts)
+
+    with pytest.raises(countdowns.Refused, match="BTCUSDT"):
+        countdowns.disarm(Countdown.objects.all(), by="ann")
+
+    assert Countdown.objects.get().phase == facts["phase"]
+
+
+def test_disarming_all_leaves_what_is_locked(simulator: SimulatorProcess) -> None:
+    account = make_account(simulator, "binance-options")
+    arm(account, "BTCUSDT", "ETHUSDT", every_s=2)
+    Countdown.objects.filter(scope="ETHUSDT").update(phase=Phase.FIRED, locked=True)
+
+    assert countdowns.disarm(Countdown.objects.all(), by="ann") == 1
+
+    assert phases() == {"BTCUSDT": Phase.DISARMING, "ETHUSDT": Phase.FIRED}
+
+
+def test_options_whose_deadline_passed_are_not_armed_before_it_is_known_what_happened(
+    simulator: SimulatorProcess,
+) -> None:
+    account = make_account(simulator, "binance-options")
+    arm(account, "BTCUSDT", every_s=2)
+    Countdown.objects.update(phase=Phase.PASSED)
+
+    with pytest.raises(countdowns.Refused, match="its deadline passed"):
+        arm(account, "BTCUSDT", every_s=2)
+
+
+def test_what_fails_for_one_account_holds_up_no_other(
+    simulator: SimulatorProcess, keepers: "Product"
+) -> None:
+    account, broken = make_account(simulator), make_account(simulator, "binance-options", "broken")
+    without_limits(simulator)
+    read(broken)
+    countdowns.follow(broken, by="ann")
+    Venue.objects.filter(adapter="binance-options").update(adapter="of-another-version")
+    keepers.running[-1].wait_for_line("of-another-version")
+
+    arm(account, "BTCUSDT")
+
+    until(lambda: Countdown.objects.filter(scope="BTCUSDT", phase=Phase.ARMED).exists(), "it to be armed")
+    assert countdown_state.by_account(Account.objects.select_related("venue"), timezone.now())
+
+
+def test_heartbeats_go_on_while_the_keeper_is_busy_with_something_else(
+    simulator: SimulatorProcess, bare_product: "Product"
+) -> None:
+    """The keeper's other work asks nobody for its lease: the countdowns' thread keeps it as well."""
+    leadership = keeper.Leadership()
+    stop = threading.Event()
+    thread = threading.Thread(target=countdown_keeper.run, args=(stop, leadership.taken))
+    account = make_account(simulator)
+    without_limits(simulator)
+
+    thread.start()
+    arm(account, "BTCUSDT")
+
+    try:
+        armed("BTCUSDT")
+        later = timezone.now() + timedelta(seconds=keeper.LEAD_S + 1)
+        until(lambda: Countdown.objects.get().runs_from > later, "a heartbeat after the lease had lapsed")
+    finally:
+        stop.set()
+        thread.join()
