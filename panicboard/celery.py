@@ -62,7 +62,7 @@ def _keep_django_logging(**kwargs: object) -> None:
 def _settle_in(sender: WorkController, **kwargs: object) -> None:
     """Keep database connections between tasks (a panic must not wait for new ones), and show we live."""
     # These need the app registry, ready by now.
-    from panicboard import call_log, database, heartbeats, leases, rush, sweeps
+    from panicboard import call_log, database, heartbeat_results, leases, rush, sweeps
 
     database.keep_connections()
     sweeps.take_along(4 * sender.concurrency)
@@ -76,4 +76,4 @@ def _settle_in(sender: WorkController, **kwargs: object) -> None:
     leases.start_beating(kind)
     call_log.keep()
     if kind == "worker-heartbeat":
-        heartbeats.keep()
+        heartbeat_results.keep()

@@ -15,7 +15,7 @@ from django.db import Error, close_old_connections
 from django.db.models import Q
 from django.utils import timezone
 
-from panicboard import countdowns, dispatch, heartbeats, panics
+from panicboard import countdowns, dispatch, heartbeat_jobs, heartbeat_results, heartbeats, panics
 from panicboard.models import Countdown, Follow, LifeSign, Maintenance, Panic
 from panicboard.panics import Scope
 from panicboard.venues import VENUES
@@ -50,7 +50,7 @@ _offered: dict[int, _Offer] = {}
 
 def run(stop: threading.Event, leads: Callable[[], bool]) -> None:
     """Queue what is due while this process leads, until told to stop. `leads` keeps the lease it tells of."""
-    writer = heartbeats.Writer()
+    writer = heartbeat_results.Writer()
     writer.start()
     seldom_at = timezone.now()
     while not stop.wait(TICK_S):
@@ -96,10 +96,10 @@ def offer() -> int:
     if not rows:
         return 0
     # Whoever takes one puts it off in its own way; one that nobody takes is due again.
-    Countdown.objects.filter(pk__in=[pk for pk, _ in rows]).update(due_at=now + heartbeats.OFFERED)
+    Countdown.objects.filter(pk__in=[pk for pk, _ in rows]).update(due_at=now + heartbeat_jobs.OFFERED)
     untouched = {pk for pk, sent_at in rows if pk in _offered and _offered[pk].sent_at == sent_at}
     new = [pk for pk, _ in rows if pk not in untouched]
-    for pk in [pk for pk, offer in _offered.items() if offer.at < now - 3 * heartbeats.OFFERED]:
+    for pk in [pk for pk, offer in _offered.items() if offer.at < now - 3 * heartbeat_jobs.OFFERED]:
         del _offered[pk]
     _offered.update({pk: _Offer(sent_at, now) for pk, sent_at in rows})
     tasks = [new[start : start + TOGETHER] for start in range(0, len(new), TOGETHER)]
@@ -134,7 +134,7 @@ def _ran_out_while_latched(one: Countdown) -> None:
         phase=Phase.FIRED, ended_at=one.deadline_at, due_at=None, locked=locks, last_word=word
     )
     if changed:
-        heartbeats.say_fired(one.account, one.scope, word)
+        heartbeat_results.say_fired(one.account, one.scope, word)
 
 
 def check_local() -> None:
@@ -177,7 +177,7 @@ def _fire_local(one: Countdown, last_at: datetime, changes: dict[str, object]) -
         withheld_by=pressed.panic,
         last_word=word,
     )
-    heartbeats.say_fired(one.account, "the whole account", word)
+    heartbeat_results.say_fired(one.account, "the whole account", word)
 
 
 def read_venues() -> None:
@@ -231,13 +231,6 @@ def _end(window: Maintenance) -> None:
 
 def _arm_again(one: Countdown, window: Maintenance) -> None:
     try:
-        countdowns.arm(
-            one.account,
-            [one.scope],
-            by=window.made_by,
-            countdown_ms=one.countdown_ms,
-            refresh_ms=one.refresh_ms,
-            source=one.source,
-        )
+        countdowns.arm(one.account, [one.scope], by=window.made_by, **countdowns.terms_of(one))
     except countdowns.Refused as exc:
         Countdown.objects.filter(pk=one.pk).update(paused_by=None, failure=f"not armed again: {exc}")

@@ -39,7 +39,6 @@ class CountdownPage:
     open_scopes: tuple[str, ...]
     has_countdown: bool
     can_be_asked: bool
-    locks: bool
     scope_word: str
     read_at: datetime
 
@@ -70,7 +69,6 @@ def read(account: Account) -> CountdownPage:
         open_scopes=tuple(scope for scope in countdowns.open_scopes(account) if scope),
         has_countdown=adapter.has_countdown,
         can_be_asked=adapter.has_countdown_read,
-        locks=adapter.locks_after_firing,
         scope_word=adapter.countdown_scope,
         read_at=now,
     )

@@ -75,10 +75,8 @@ _LABELS = {
     State.FOREIGN: "SET ELSEWHERE",
     State.DISARMED: "DISARMED",
 }
-_MAY_RUN = (State.LAPSING, State.UNKNOWN, State.ARMING, State.DISARMING, State.WITHHELD, State.ARMED)
-
-
 _ARMED = (State.LAPSING, State.UNKNOWN, State.ARMED)
+_MAY_RUN = (*_ARMED, State.ARMING, State.DISARMING, State.WITHHELD)
 
 
 class Proof(StrEnum):
@@ -121,7 +119,6 @@ class Line:
     venue_read_at: datetime | None
     found_open: int | None
     found_at: datetime | None
-    locked: bool
     armed_by: str
     armed_at: datetime | None
     #: A panic latched its account: that it ran out since was meant.
@@ -247,7 +244,6 @@ def of(one: Countdown, account: Account, signs: Sequence[LifeSign], now: datetim
         venue_read_at=one.venue_read_at,
         found_open=one.found_open,
         found_at=one.found_at,
-        locked=one.locked,
         armed_by=one.armed_by,
         armed_at=one.armed_at,
         in_panic=one.withheld_by_id is not None,

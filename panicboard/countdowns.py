@@ -6,7 +6,7 @@ Nothing is called here. What is to be done at the venue is due from then on, and
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from django.contrib.auth.models import User
 from django.db import transaction
@@ -25,6 +25,19 @@ Source = Countdown.Source
 COUNTDOWN_MS, REFRESH_MS = 120_000, 30_000
 #: When the second net is drawn after a press: its cancels leave first.
 SECOND_NET_AFTER = timedelta(seconds=0.5)
+
+
+class Terms(TypedDict, total=False):
+    """How countdowns are armed: length, time between two heartbeats, and who keeps them alive."""
+
+    countdown_ms: int
+    refresh_ms: int
+    source: str
+
+
+def terms_of(armed: Countdown | Follow) -> Terms:
+    """How this was armed, to arm it so again."""
+    return Terms(countdown_ms=armed.countdown_ms, refresh_ms=armed.refresh_ms, source=armed.source)
 
 
 def arm(
@@ -98,13 +111,7 @@ def arm(
 
 
 def follow(
-    account: Account,
-    *,
-    by: str,
-    actor: User | None = None,
-    countdown_ms: int = COUNTDOWN_MS,
-    refresh_ms: int = REFRESH_MS,
-    source: str = Source.BOARD,
+    account: Account, *, by: str, actor: User | None = None, **terms: Unpack[Terms]
 ) -> list[Countdown]:
     """Arm every symbol with open orders, and new ones as they appear.
 
@@ -115,31 +122,22 @@ def follow(
             f"{account.venue.name} has no countdown: panicboard's own is over the whole account anyway"
         )
     now = timezone.now()
+    following = Follow(
+        account=account,
+        since=now,
+        by=by[:150],
+        **{"countdown_ms": COUNTDOWN_MS, "refresh_ms": REFRESH_MS, "source": Source.BOARD, **terms},
+    )
     scopes = open_scopes(account)
     rows: list[Countdown] = []
     with transaction.atomic():
         # What is checked while nothing is open is the same.
-        rules.check_length(account, countdown_ms, refresh_ms)
-        rules.check_source(account, source, now)
+        rules.check_length(account, following.countdown_ms, following.refresh_ms)
+        rules.check_source(account, following.source, now)
         if scopes:
-            rows = arm(
-                account,
-                scopes,
-                by=by,
-                actor=actor,
-                countdown_ms=countdown_ms,
-                refresh_ms=refresh_ms,
-                source=source,
-            )
+            rows = arm(account, scopes, by=by, actor=actor, **terms)
         Follow.objects.filter(account=account).delete()
-        Follow.objects.create(
-            account=account,
-            countdown_ms=countdown_ms,
-            refresh_ms=refresh_ms,
-            source=source,
-            since=now,
-            by=by[:150],
-        )
+        following.save(force_insert=True)
         said = "new symbols as they appear"
         audit.record(AuditEntry.Action.ARMED, by_name=by, by=actor, account=account, detail=said)
     return rows
@@ -156,14 +154,7 @@ def arm_what_appeared(following: Follow) -> int:
     failure = ""
     if new:
         try:
-            arm(
-                account,
-                new,
-                by=following.by,
-                countdown_ms=following.countdown_ms,
-                refresh_ms=following.refresh_ms,
-                source=following.source,
-            )
+            arm(account, new, by=following.by, **terms_of(following))
         except Refused as exc:
             failure, new = f"{rules.named(new)} not armed: {exc}", []
     if failure != following.failure:
@@ -174,8 +165,9 @@ def arm_what_appeared(following: Follow) -> int:
 def disarm(countdowns: Iterable[Countdown], *, by: str, actor: User | None = None, why: str = "") -> int:
     """Have these countdowns taken away at their venues. Returns how many that were. Raises Refused.
 
-    No further heartbeat leaves; the one in flight is waited for; only the venue's answer ends it. One that has
-    locked its venue is left, for taking it away would unlock it; where there is no other, that is refused.
+    No further heartbeat leaves; the one in flight is waited for; only the venue's answer ends it. One
+    that has locked its venue is left, for taking it away would unlock it; where there is no other, that is
+    refused.
     """
     rows = list(countdowns)
     by_account: dict[int, list[Countdown]] = {}
@@ -269,20 +261,12 @@ def released_unarmed(panic: Panic) -> list[str]:
 def rearm(account: Account, *, by: str, actor: User | None = None) -> int:
     """Arm again what a panic withheld, as it was. Returns how many. Raises Refused."""
     rows = list(to_rearm(account))
-    groups: dict[tuple[int, int, str], list[str]] = {}
+    alike: dict[tuple[object, ...], list[Countdown]] = {}
     for row in rows:
-        groups.setdefault((row.countdown_ms, row.refresh_ms, row.source), []).append(row.scope)
+        alike.setdefault(tuple(terms_of(row).values()), []).append(row)
     with transaction.atomic():
-        for (countdown_ms, refresh_ms, source), scopes in groups.items():
-            arm(
-                account,
-                scopes,
-                by=by,
-                actor=actor,
-                countdown_ms=countdown_ms,
-                refresh_ms=refresh_ms,
-                source=source,
-            )
+        for group in alike.values():
+            arm(account, [row.scope for row in group], by=by, actor=actor, **terms_of(group[0]))
     return len(rows)
 
 

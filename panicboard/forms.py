@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
 from panicboard.audit import GIVE_A_REASON, SHORTEST_REASON
+from panicboard.countdowns import Terms
 from panicboard.models import Account, Countdown, Desk, Panic
 from panicboard.panics import Scope
 from panicboard.venues import VENUES
@@ -179,14 +180,14 @@ class ArmForm(forms.Form):
         return self.cleaned_data["scopes"].replace(",", " ").upper().split()
 
     @property
-    def terms(self) -> dict[str, Any]:
+    def terms(self) -> Terms:
         """Length, refresh and source, as the acts take them."""
         refresh_s = self.cleaned_data["refresh_s"] or self.cleaned_data["length_s"] / 4
-        return {
-            "countdown_ms": int(self.cleaned_data["length_s"] * 1000),
-            "refresh_ms": int(refresh_s * 1000),
-            "source": self.cleaned_data["source"],
-        }
+        return Terms(
+            countdown_ms=int(self.cleaned_data["length_s"] * 1000),
+            refresh_ms=int(refresh_s * 1000),
+            source=self.cleaned_data["source"],
+        )
 
 
 class SilenceForm(forms.Form):

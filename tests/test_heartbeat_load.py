@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from panicboard import countdowns, heartbeats
+from panicboard import countdowns, heartbeat_jobs, heartbeat_results, heartbeats
 from panicboard.models import Account, Countdown, Venue
 from panicboard.venues import calls
 from tests.factories import make_account
@@ -23,8 +23,8 @@ AT = datetime(2026, 5, 4, 12, 0, 7, 250_000, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def nothing_to_write() -> None:
     """Forget what calls of other tests came to in this process."""
-    while not heartbeats._results.empty():
-        heartbeats._results.get()
+    while not heartbeat_results._results.empty():
+        heartbeat_results._results.get()
 
 
 def beaten(number: int, at: datetime = AT, adapter: str = "binance-usdm") -> datetime:
@@ -33,7 +33,7 @@ def beaten(number: int, at: datetime = AT, adapter: str = "binance-usdm") -> dat
     one = Countdown(
         pk=number, account=account, scope="BTCUSDT", countdown_ms=120_000, refresh_ms=30_000, to_set=False
     )
-    return heartbeats._next_at(one, heartbeats.Job("heartbeat", account, (one,), at))
+    return heartbeat_results._next_at(one, heartbeat_jobs.Job("heartbeat", account, (one,), at))
 
 
 def test_heartbeats_that_were_sent_together_are_spread_again() -> None:
@@ -56,19 +56,19 @@ def test_countdowns_that_share_a_heartbeat_stay_together() -> None:
     assert {beaten(number, adapter="binance-options") for number in range(50)} == {AT + REFRESH}
 
 
-def claimed(simulator: SimulatorProcess) -> heartbeats.Job:
+def claimed(simulator: SimulatorProcess) -> heartbeat_jobs.Job:
     """One countdown that is to be set at its venue now."""
     countdowns.arm(make_account(simulator), ["BTCUSDT"], by="ann")
-    (job,) = heartbeats.claim(Countdown.objects.values_list("pk", flat=True))
+    (job,) = heartbeat_jobs.claim(Countdown.objects.values_list("pk", flat=True))
     return job
 
 
 def test_countdown_stays_to_be_set_when_its_call_comes_too_late(simulator: SimulatorProcess) -> None:
     job = claimed(simulator)
-    simulator.fault("clock_skew_ms", path=USDM, ms=2 * heartbeats.FOR_MS)
+    simulator.fault("clock_skew_ms", path=USDM, ms=2 * heartbeat_jobs.FOR_MS)
 
     heartbeats._run(job)
-    heartbeats.write([heartbeats._results.get(timeout=5)])
+    heartbeat_results.write([heartbeat_results._results.get(timeout=5)])
 
     one = Countdown.objects.get()
     assert (one.phase, one.to_set, one.misses) == (Countdown.Phase.ARMING, True, 1)
@@ -80,9 +80,9 @@ def test_call_that_waited_too_long_here_is_not_sent(simulator: SimulatorProcess)
     before = simulator.log()
 
     heartbeats._waiting[heartbeats._api(job.account)] += 1
-    heartbeats._begin(replace(job, at=job.at - heartbeats.FOR))
+    heartbeats._begin(replace(job, at=job.at - heartbeat_jobs.FOR))
 
-    result = heartbeats._results.get(timeout=5)
+    result = heartbeat_results._results.get(timeout=5)
     assert result.changes["failure"] == "it waited too long in panicboard, and was not sent"
     assert simulator.log() == before
 
@@ -95,7 +95,8 @@ def test_no_more_is_taken_than_the_threads_of_a_venue_can_send(
     countdowns.arm(calm, ["BTCUSDT"], by="ann")
     monkeypatch.setitem(heartbeats._waiting, heartbeats._api(busy), heartbeats.WAITING_AT_MOST)
 
-    jobs = heartbeats.claim(Countdown.objects.values_list("pk", flat=True))
+    ids = list(Countdown.objects.values_list("pk", flat=True))
+    jobs = heartbeat_jobs.claim(ids, may_send=heartbeats._has_room)
 
     assert [job.account for job in jobs] == [calm]
     assert Countdown.objects.get(account=busy).in_flight_until is None
@@ -106,12 +107,12 @@ def test_acknowledged_heartbeats_are_written_at_once_where_nothing_came_between(
     simulator: SimulatorProcess, meanwhile: dict[str, object]
 ) -> None:
     countdowns.arm(make_account(simulator), ["BTCUSDT", "ETHUSDT"], by="ann")
-    for job in heartbeats.claim(Countdown.objects.values_list("pk", flat=True)):
+    for job in heartbeat_jobs.claim(Countdown.objects.values_list("pk", flat=True)):
         heartbeats._run(job)
-    results = [heartbeats._results.get(timeout=5) for _ in range(2)]
+    results = [heartbeat_results._results.get(timeout=5) for _ in range(2)]
     Countdown.objects.filter(scope="ETHUSDT").update(**meanwhile)
 
-    heartbeats.write(results)
+    heartbeat_results.write(results)
 
     first, second = Countdown.objects.order_by("scope")
     assert (first.phase, first.runs_from, first.to_set) == (Countdown.Phase.ARMED, first.sent_at, False)
@@ -133,4 +134,4 @@ def test_only_heartbeats_that_fail_are_told_to_the_log_of_calls(simulator: Simul
         calls.tell(None)
 
     assert [(call.path, call.status, call.outcome) for call in heard] == [(USDM, 503, calls.NOT_DONE)]
-    assert [heartbeats._results.get(timeout=5).outcome for _ in range(2)] == ["done", "failed"]
+    assert [heartbeat_results._results.get(timeout=5).outcome for _ in range(2)] == ["done", "failed"]

@@ -14,6 +14,8 @@ from panicboard import (
     countdown_state,
     countdowns,
     credentials,
+    heartbeat_jobs,
+    heartbeat_results,
     heartbeats,
     keeper,
     life_signs,
@@ -43,7 +45,7 @@ OPTIONS_BEAT = "/eapi/v1/countdownCancelAllHeartBeat"
 @pytest.fixture(autouse=True)
 def _nothing_to_write(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a call of another test came to is not written down in this one."""
-    monkeypatch.setattr(heartbeats, "_results", queue.SimpleQueue())
+    monkeypatch.setattr(heartbeat_results, "_results", queue.SimpleQueue())
 
 
 @pytest.fixture
@@ -136,26 +138,26 @@ def test_heartbeat_carries_the_time_at_which_it_was_decided(simulator: Simulator
     account = make_account(simulator)
     arm(account, "BTCUSDT", every_s=2)
 
-    (job,) = heartbeats.claim(Countdown.objects.values_list("pk", flat=True))
+    (job,) = heartbeat_jobs.claim(Countdown.objects.values_list("pk", flat=True))
     heartbeats._run(job)
 
     (call,) = beats(simulator)
     params = {name: call["params"][name] for name in ("symbol", "countdownTime", "recvWindow")}
-    assert params == {"symbol": "BTCUSDT", "countdownTime": "6000", "recvWindow": str(heartbeats.FOR_MS)}
+    assert params == {"symbol": "BTCUSDT", "countdownTime": "6000", "recvWindow": str(heartbeat_jobs.FOR_MS)}
     assert abs(int(call["params"]["timestamp"]) - job.at.timestamp() * 1000) < 1000
 
 
 def test_heartbeat_that_comes_late_is_refused_by_the_venue(simulator: SimulatorProcess) -> None:
     account = make_account(simulator)
     arm(account, "BTCUSDT", every_s=2)
-    (job,) = heartbeats.claim(Countdown.objects.values_list("pk", flat=True))
+    (job,) = heartbeat_jobs.claim(Countdown.objects.values_list("pk", flat=True))
     at = job.at - timedelta(seconds=5)
     Countdown.objects.update(sent_at=at)
-    late = heartbeats.Job(job.what, job.account, job.countdowns, at)
+    late = heartbeat_jobs.Job(job.what, job.account, job.countdowns, at)
 
     heartbeats._CALLS["set"](late)
 
-    heartbeats.write([heartbeats._results.get()])
+    heartbeat_results.write([heartbeat_results._results.get()])
     assert {call["status"] for call in beats(simulator)} == {400}
     assert at_venue(simulator) == {}
     assert (Countdown.objects.get().phase, Countdown.objects.get().misses) == (Phase.ARMING, 1)
@@ -258,18 +260,18 @@ def test_countdown_whose_deadline_is_near_gets_no_heartbeat(simulator: Simulator
         phase=Phase.ARMED, to_set=False, deadline_at=timezone.now() + timedelta(milliseconds=900)
     )
 
-    assert heartbeats.claim(ids) == []
+    assert heartbeat_jobs.claim(ids) == []
 
 
 def test_result_of_a_call_that_was_not_the_last_changes_nothing(simulator: SimulatorProcess) -> None:
     account = make_account(simulator)
     arm(account, "BTCUSDT", every_s=2)
-    (job,) = heartbeats.claim(Countdown.objects.values_list("pk", flat=True))
+    (job,) = heartbeat_jobs.claim(Countdown.objects.values_list("pk", flat=True))
     later = job.at + timedelta(seconds=6)
-    Countdown.objects.update(sent_at=later, in_flight_until=later + heartbeats.IN_FLIGHT)
+    Countdown.objects.update(sent_at=later, in_flight_until=later + heartbeat_jobs.IN_FLIGHT)
 
-    heartbeats.alive(job, job.countdowns)
-    heartbeats.write([heartbeats._results.get()])
+    heartbeat_results.alive(job, job.countdowns)
+    heartbeat_results.write([heartbeat_results._results.get()])
 
     one = Countdown.objects.get()
     assert (one.phase, one.runs_from, one.sent_at) == (Phase.ARMING, None, later)
@@ -443,7 +445,8 @@ def test_second_net_of_a_panic_lets_the_venue_cancel_by_itself(
     panic = press(account)
 
     until(
-        lambda: 0 < at_venue(simulator).get("BTCUSDT", 0) <= heartbeats.SECOND_NET_MS, "the shorter countdown"
+        lambda: 0 < at_venue(simulator).get("BTCUSDT", 0) <= heartbeat_jobs.SECOND_NET_MS,
+        "the shorter countdown",
     )
     assert states(account) == {"BTCUSDT": State.WITHHELD}
     until(lambda: states(account) == {"BTCUSDT": State.FIRED}, "its end")
@@ -505,7 +508,7 @@ def test_no_heartbeat_leaves_after_the_latch(simulator: SimulatorProcess, keeper
 
 
 def no_heartbeat_is_under_way() -> bool:
-    return not Countdown.objects.filter(sent_at__gt=timezone.now() - heartbeats.FOR).exists()
+    return not Countdown.objects.filter(sent_at__gt=timezone.now() - heartbeat_jobs.FOR).exists()
 
 
 def phases_of_all() -> list[str]:
@@ -519,14 +522,14 @@ def is_stray(call: dict[str, Any], latched: dict[str, datetime]) -> bool:
     """
     arrived_at = datetime.fromtimestamp(call["arrived_us"] / 1e6, UTC)
     latched_at = latched[call["account"]]
-    shortened = call["params"].get("countdownTime") == str(heartbeats.SECOND_NET_MS)
+    shortened = call["params"].get("countdownTime") == str(heartbeat_jobs.SECOND_NET_MS)
     if arrived_at <= latched_at or shortened:
         return False
     scope = call["params"].get("symbol") or call["params"]["underlyings"].split(",")[0]
     one = Countdown.objects.get(account__name=call["account"], scope=scope)
     decided = [datetime.fromisoformat(made["at"]) for made in one.recent if made["what"] != "shorten"]
     last = max(at for at in decided if at <= arrived_at)
-    return last >= latched_at or arrived_at - last > heartbeats.FOR
+    return last >= latched_at or arrived_at - last > heartbeat_jobs.FOR
 
 
 # ---- maintenance ----
@@ -561,24 +564,13 @@ def test_window_of_maintenance_disarms_and_arms_again(
 # ---- the ways round ----
 
 
-def test_keeper_beats_itself_when_the_queue_does_not_answer(
-    simulator: SimulatorProcess, bare_product: "Product"
+@pytest.mark.parametrize(
+    "environment", [{"BROKER_URL": "redis://127.0.0.1:9/0"}, {}], ids=["no queue", "no worker"]
+)
+def test_keeper_beats_itself_where_nobody_takes_what_is_queued(
+    simulator: SimulatorProcess, bare_product: "Product", environment: dict[str, str]
 ) -> None:
-    bare_product.environment = {**bare_product.environment, "BROKER_URL": "redis://127.0.0.1:9/0"}
-    bare_product.start(processes.keeper())
-    account = make_account(simulator)
-    without_limits(simulator)
-
-    arm(account, "BTCUSDT")
-
-    armed("BTCUSDT")
-    first = Countdown.objects.get().runs_from
-    until(lambda: Countdown.objects.get().runs_from > first, "a heartbeat")
-
-
-def test_keeper_beats_itself_when_no_worker_takes_what_is_queued(
-    simulator: SimulatorProcess, bare_product: "Product"
-) -> None:
+    bare_product.environment = {**bare_product.environment, **environment}
     bare_product.start(processes.keeper())
     account = make_account(simulator)
     without_limits(simulator)
@@ -697,8 +689,8 @@ def test_symbol_that_does_not_fit_any_more_is_told(simulator: SimulatorProcess) 
 # ---- what may not be overwritten, unlocked or held up ----
 
 
-def written(*results: heartbeats.Result) -> Countdown:
-    heartbeats.write(results or [heartbeats._results.get()])
+def written(*results: heartbeat_results.Result) -> Countdown:
+    heartbeat_results.write(results or [heartbeat_results._results.get()])
     return Countdown.objects.get()
 
 
@@ -706,10 +698,10 @@ def test_answer_to_a_call_of_before_does_not_pass_for_the_new_length(simulator: 
     account = make_account(simulator, "binance-options")
     arm(account, "BTCUSDT", length_s=30, every_s=10)
     Countdown.objects.update(phase=Phase.ARMED, to_set=False)
-    (job,) = heartbeats.claim(Countdown.objects.values_list("pk", flat=True))
+    (job,) = heartbeat_jobs.claim(Countdown.objects.values_list("pk", flat=True))
     arm(account, "BTCUSDT", length_s=60, every_s=10)
 
-    heartbeats.alive(job, job.countdowns)
+    heartbeat_results.alive(job, job.countdowns)
     one = written()
 
     assert (one.phase, one.to_set, one.deadline_at, one.in_flight_until) == (Phase.ARMING, True, None, None)
@@ -721,12 +713,12 @@ def test_second_net_that_comes_late_leaves_what_was_wanted_since(
 ) -> None:
     account = make_account(simulator)
     arm(account, "BTCUSDT", length_s=60, every_s=20)
-    (job,) = heartbeats.claim(Countdown.objects.values_list("pk", flat=True))
-    heartbeats.alive(job, job.countdowns)
+    (job,) = heartbeat_jobs.claim(Countdown.objects.values_list("pk", flat=True))
+    heartbeat_results.alive(job, job.countdowns)
     written()
     panic = press(account)
     Countdown.objects.update(due_at=timezone.now())
-    (net,) = heartbeats.claim(Countdown.objects.values_list("pk", flat=True))
+    (net,) = heartbeat_jobs.claim(Countdown.objects.values_list("pk", flat=True))
     panics.release(panic, released_by=None, released_by_name="ann", reason="all is well again")
     if then == "rearm":
         countdowns.rearm(account, by="ann")

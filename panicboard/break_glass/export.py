@@ -6,7 +6,7 @@ from pathlib import Path
 from django.db import transaction
 from django.utils import timezone
 
-from panicboard import credentials, readings
+from panicboard import audit, credentials, readings
 from panicboard.break_glass import sealed_file
 from panicboard.break_glass.sealed_file import Contents, SealedAccount
 from panicboard.models import Account, AuditEntry
@@ -31,12 +31,7 @@ def write(path: Path, passphrase: str, *, exported_by: str, force: bool = False)
     if unusable:
         detail += f"; without usable credentials: {', '.join(unusable)}"
     with transaction.atomic():  # no file without its entry, no entry without its file
-        AuditEntry.objects.create(
-            at=contents.exported_at,
-            actor_name=exported_by,
-            action=AuditEntry.Action.EXPORTED,
-            detail=detail,
-        )
+        audit.record(AuditEntry.Action.EXPORTED, by_name=exported_by, detail=detail, at=contents.exported_at)
         sealed_file.write(path, sealed, force=force)
     return contents
 

@@ -356,9 +356,7 @@ def _name_unreadable(path: Path, exc: Exception) -> None:
     detail = f"journal {path.name}: {why}. A panic was pressed there, and its accounts are not latched"
     logger.error("%s", detail)
     if not AuditEntry.objects.filter(action=AuditEntry.Action.UNREADABLE, detail=detail).exists():
-        AuditEntry.objects.create(
-            at=timezone.now(), actor_name="keeper", action=AuditEntry.Action.UNREADABLE, detail=detail
-        )
+        audit.record(AuditEntry.Action.UNREADABLE, by_name="keeper", detail=detail)
     _named.add(path)
     if not isinstance(exc, OSError):
         _move(path, UNREADABLE)

@@ -99,17 +99,17 @@ class Command(BaseCommand):
         return found
 
     def _arm(self, account: Account, options: dict[str, Any]) -> Sequence[Countdown]:
-        terms: dict[str, Any] = {
-            "by": scopes.shell_user(),
-            "countdown_ms": round(options["length_s"] * 1000),
-            "refresh_ms": round(options["refresh_s"] * 1000),
-            "source": options["source"],
-        }
+        terms = countdowns.Terms(
+            countdown_ms=round(options["length_s"] * 1000),
+            refresh_ms=round(options["refresh_s"] * 1000),
+            source=options["source"],
+        )
+        by = scopes.shell_user()
         if options["follow"]:
             if options["scope"]:
                 raise ValueError("--follow is over the whole account: name no --scope beside it")
-            return countdowns.follow(account, **terms)
-        return countdowns.arm(account, options["scope"] or countdowns.open_scopes(account), **terms)
+            return countdowns.follow(account, by=by, **terms)
+        return countdowns.arm(account, options["scope"] or countdowns.open_scopes(account), by=by, **terms)
 
     def _disarm(self, account: Account, options: dict[str, Any]) -> Sequence[Countdown]:
         chosen = self._chosen(account, options)
