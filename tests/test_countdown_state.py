@@ -71,7 +71,6 @@ def test_line_tells_everything_that_is_known() -> None:
         venue_read_at=None,
         found_open=None,
         found_at=None,
-        locked=False,
         armed_by="ann",
         armed_at=ago(600),
         in_panic=False,
