@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from typing import Any
 
 Call = tuple[str, str]  # method and path
@@ -112,6 +113,11 @@ def at(call: Call) -> dict[str, str]:
 def is_cancel(call: dict[str, Any]) -> bool:
     """Whether a request of the simulator's log asks for a cancel, of whatever kind."""
     return call["method"] == "DELETE" or call["path"] == CALLS["coinswitch"].cancel[1]
+
+
+def is_about_orders(call: dict[str, Any], adapter: str) -> bool:
+    """Whether a request of the log is about orders: a heartbeat or the venue's clock is not."""
+    return fnmatch(call["path"], CALLS[adapter].every)
 
 
 def is_full_listing(call: dict[str, Any], wanted: Call) -> bool:
