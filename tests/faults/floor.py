@@ -58,12 +58,15 @@ class Floor:
         self.shown: list[str] = []
         for number in (1, 2):
             self.start_worker(number)
-        self.heartbeats = product.start(processes.worker("heartbeat", 1, THREADS))
+        self.start_heartbeats()
         self.keeper = product.start(processes.keeper())
         self.until_ready()
 
     def start_worker(self, number: int) -> None:
         self.workers[number] = self.product.start(processes.worker("panic", number, THREADS))
+
+    def start_heartbeats(self) -> None:
+        self.heartbeats = self.product.start(processes.worker("heartbeat", 1, THREADS))
 
     def until_ready(self) -> None:
         """Wait until every worker takes tasks."""

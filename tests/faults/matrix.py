@@ -32,6 +32,7 @@ VENUES = {
 assert VENUES.keys() == CALLS.keys()
 
 _ONE_PAGE = "Binance's listings of open orders come in one page."
+_LOCAL = "The venue has no countdown: panicboard's own calls nobody, and ends in a panic."
 
 
 @dataclass(frozen=True)
@@ -88,8 +89,24 @@ FAULTS = (
         "conditional order triggers in mid-sweep",
         none_at={"binance-options": "There are no conditional orders on Binance options."},
     ),
+    # The calls about countdowns: by each of the faults of a call above.
+    *(
+        Fault(
+            f"{call} struck",
+            none_at=dict.fromkeys(("binance-portfolio", "coinswitch"), _LOCAL),
+            note="By each fault of a call above, once the countdown stands at this call, and with a press "
+            "in its midst. What is said of it meanwhile is no more than the venue has.",
+        )
+        for call in ("arming", "heartbeat", "disarming")
+    ),
     # The processes: accounts of all four venues in one panic.
     Fault("worker killed", note="`kill -9` at twenty random points of a sweep at each venue."),
+    Fault(
+        "heartbeat worker killed",
+        none_at=dict.fromkeys(("binance-portfolio", "coinswitch"), _LOCAL),
+        note="`kill -9` while the venue holds calls that arm, keep alive and disarm, before and after it "
+        "acted.",
+    ),
     Fault("task delivered twice"),
     Fault("task delivered ten times at once"),
     Fault("Redis killed"),
