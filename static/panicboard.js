@@ -9,16 +9,21 @@ const stream = byId("stream");
 // ---- the server's time: what it said last, and what has passed here since ----
 const STALE_S = 5, DASHES_S = 15;
 let serverMs = Date.parse(body.dataset.now), readMs = serverMs, trouble = "", signedOut = false;
-let heard = { steady: performance.now(), wall: Date.now() };
+// The page was made before its script ran, and no later than its first byte came.
+const [arrival] = performance.getEntriesByType("navigation"), pageAt = arrival ? arrival.responseStart : performance.now();
+let heard = { steady: pageAt, wall: Date.now() - (performance.now() - pageAt) };
+// What the server's time is ahead of the steady clock here: of its last words the one that was quickest to come.
+let ahead = [serverMs - pageAt];
 // The steady clock stands still while a computer sleeps; the other one may be set. The longer time counts.
 const silentMs = () => Math.max(performance.now() - heard.steady, Date.now() - heard.wall);
-const serverNow = () => serverMs + silentMs();
+const serverNow = () => heard.steady + Math.max(...ahead) + silentMs();
 
 function hear(tick) {
   serverMs = Date.parse(tick.now);
   readMs = tick.read ? Date.parse(tick.read) : readMs;
   trouble = tick.trouble;
   heard = { steady: performance.now(), wall: Date.now() };
+  ahead = [...ahead.slice(-7), serverMs - heard.steady];
 }
 
 const clock = ms => new Date(ms).toISOString().slice(11, 19);

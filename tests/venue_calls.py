@@ -67,6 +67,11 @@ CALLS = {
         every=f"{_CS}/*",
     ),
 }
+#: A path pattern of the calls about countdowns, where a venue has them.
+COUNTDOWNS = {
+    "binance-usdm": "/fapi/v1/countdownCancelAll",
+    "binance-options": "/eapi/v1/countdownCancelAll*",
+}
 #: The call that places an order of a family.
 PLACING: dict[tuple[str, str], Call] = {
     ("binance-usdm", "conditional"): ("POST", "/fapi/v1/algoOrder"),

@@ -12,7 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -61,22 +61,27 @@ class Firm:
             if "Stop:" in line:
                 break
         assert self.url, "the demo did not come up"
-        self._venue = self._one("SELECT base_url FROM panicboard_venue")
-        self._wait(lambda: self._one("SELECT COUNT(*) FROM panicboard_reading WHERE read_at IS NULL") == 0)
+        self.venue = self.one("SELECT base_url FROM panicboard_venue")
+        self.wait(lambda: self.one("SELECT COUNT(*) FROM panicboard_reading WHERE read_at IS NULL") == 0)
         self.orders = self.open_orders()
-        self.accounts = self._one("SELECT COUNT(*) FROM panicboard_account")
+        self.accounts = self.one("SELECT COUNT(*) FROM panicboard_account")
 
     def open_orders(self) -> int:
         """How many orders the venues hold, by their own books."""
-        reply = requests.get(f"{self._venue}/simulator/book", params={"open": "1"}, timeout=30)
+        reply = requests.get(f"{self.venue}/simulator/book", params={"open": "1"}, timeout=30)
         return len(reply.json()["orders"])
 
+    def control(self, method: str, path: str, **given: object) -> None:
+        """Have the simulated venues do something."""
+        reply = requests.request(method, f"{self.venue}/simulator/{path}", json=given, timeout=30)
+        assert reply.ok, reply.text
+
     def wait_until_clear(self) -> None:
-        self._wait(lambda: self._one("SELECT COUNT(*) FROM panicboard_sweep WHERE state != 'clear'") == 0)
+        self.wait(lambda: self.one("SELECT COUNT(*) FROM panicboard_sweep WHERE state != 'clear'") == 0)
 
     def wait_until_released(self) -> None:
-        self._wait(
-            lambda: self._one("SELECT COUNT(*) FROM panicboard_account WHERE latched_at IS NOT NULL") == 0
+        self.wait(
+            lambda: self.one("SELECT COUNT(*) FROM panicboard_account WHERE latched_at IS NOT NULL") == 0
         )
 
     def lose_database(self) -> None:
@@ -85,14 +90,18 @@ class Firm:
         (self._var / "panicboard.sqlite3").mkdir()
 
     def stop(self) -> None:
+        if self._process.poll() is not None:
+            return
         self._process.send_signal(signal.SIGINT)
         self._process.communicate(timeout=30)
 
-    def _one(self, query: str):  # type: ignore[no-untyped-def]
+    def one(self, query: str):  # type: ignore[no-untyped-def]
+        """The one value that the product's database has for this query."""
         with closing(sqlite3.connect(f"file:{self._var}/panicboard.sqlite3?mode=ro", uri=True)) as database:
             return database.execute(query).fetchone()[0]
 
-    def _wait(self, happened: Callable[[], bool]) -> None:
+    def wait(self, happened: Callable[[], bool]) -> None:
+        """Wait for what the product does."""
         deadline = time.monotonic() + WAIT_S
         while not happened():
             assert time.monotonic() < deadline, "it did not happen in time"
@@ -123,12 +132,17 @@ def firm(tmp_path: Path) -> Iterator[Firm]:
 
 @pytest.fixture
 def signed_in(chromium: Browser, firm: Firm) -> Iterator[Callable[..., Page]]:
-    """Open a page on which a risk manager is signed in; options are those of a browser context."""
+    """Open a page on which a risk manager is signed in; options are those of a browser context.
+
+    `scripts` run in every page before any of its own.
+    """
     contexts = []
 
-    def open_page(**options: object) -> Page:
+    def open_page(scripts: Sequence[str] = (), **options: object) -> Page:
         context = chromium.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
         contexts.append(context)
+        for script in scripts:
+            context.add_init_script(script)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(f"{firm.url}/login/")

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from panicboard import dispatch
-from panicboard.models import Sweep
+from panicboard.models import Countdown, Sweep
 from tests.chaos.people import People
 from tests.chaos.plan import Event
 from tests.chaos.recovery import Fault
@@ -58,6 +58,9 @@ class Acts:
             case "release":
                 self._tell(f"release of what is clear, {event.what['by']}")
                 self.people.release(**event.what)
+            case "arm" | "disarm":
+                self._tell(event.line())
+                self.people.see_to_countdowns(event.act, **event.what)
             case "call fault" | "book fault" | "bot":
                 self._rule(event)
             case "deliver twice":
@@ -163,12 +166,14 @@ class Acts:
         self._faults.append(Fault(event.act, begun_us, _now_us()))
 
     def _deliver_twice(self) -> None:
-        """Every task that sweeps now, or looks at a latched account, comes twice more."""
+        """Every task that sweeps now, looks at a latched account or keeps a countdown comes twice more."""
         sweeps = list(Sweep.objects.exclude(state__in=Sweep.OVER).values_list("pk", flat=True))
         watched = list(Sweep.objects.filter(Sweep.WATCHED).values_list("pk", flat=True))
         begun_us = _now_us()
         sent = [dispatch.queue("run_sweep", sweeps + watched) for _ in range(2)]
         sent += [dispatch.queue("watch_sweep", watched) for _ in range(2)]
+        kept = list(Countdown.objects.filter(due_at__isnull=False).values_list("pk", flat=True))
+        sent += [dispatch.queue("send_heartbeats", [kept]) for _ in range(2)]
         self._tell(f"deliver twice: {sum(sent)} tasks, of {len(sweeps)} sweeps and {len(watched)} watched")
         self._faults.append(Fault("deliver twice", begun_us, _now_us()))
 

@@ -7,7 +7,7 @@ a sweep said CLEAR, the rows of a press, the latches.
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -81,6 +81,9 @@ class Evidence:
     latched: Mapping[str, Sequence[tuple[int, int | None]]] = field(default_factory=dict)
     presses: Sequence[Press] = ()
     panics: Mapping[int, PanicRow] = field(default_factory=dict)
+    #: By account and scope: what is said of each countdown in the end, and what runs at the venues then.
+    countdowns: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    running: Collection[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -266,6 +269,14 @@ def heartbeats_after_latch(evidence: Evidence) -> Iterator[str]:
         for begin_us, end_us in evidence.latched.get(call["account"], ()):
             if is_after_latch(call, begin_us) and (end_us is None or at_us < end_us):
                 yield f"{call['account']}: {call['path']} at {_clock(at_us)}"
+
+
+def untrue_countdowns(evidence: Evidence) -> Iterator[str]:
+    """Each countdown that is called armed in the end and does not run, or is called over and runs."""
+    for (account, scope), said in sorted(evidence.countdowns.items()):
+        runs = (account, scope) in evidence.running
+        if runs is not (said == "armed") and said in ("armed", "disarmed", "fired"):
+            yield f"{account} {scope} is {said}, and {'runs' if runs else 'does not run'} at its venue"
 
 
 def _clock(at_us: int) -> str:

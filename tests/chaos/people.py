@@ -12,15 +12,22 @@ from django.db.models import Q
 from panicboard import countdowns, panics
 from panicboard.models import Account, Countdown, Desk, Panic, Sweep
 from panicboard.panics import Scope
-from panicboard.venues import VENUES
 from tests.chaos.judge import Press
 from tests.chaos.plan import TRADERS
 from tests.signed_in import Board
+from tests.venue_calls import COUNTDOWNS
 
 logger = logging.getLogger(__name__)
 WHY = "chaos: clear, and released for the next press"
 #: What countdowns are armed over: symbols at one venue, underlyings at the other.
 ARMED = ("BTCUSDT", "ETHUSDT")
+LENGTH_MS, REFRESH_MS = 20_000, 4_000
+_ARM_FORM = {
+    "scopes": " ".join(ARMED),
+    "length_s": str(LENGTH_MS // 1000),
+    "refresh_s": str(REFRESH_MS // 1000),
+    "source": Countdown.Source.BOARD.value,
+}
 _PANIC_PAGE = re.compile(r"/panics/(\d+)/")
 
 
@@ -84,6 +91,28 @@ class People:
         pressed = panics.start(chosen, pressed_by=None, pressed_by_name="chaos", via=Panic.Via.SHELL)
         return pressed.panic.pk
 
+    def see_to_countdowns(self, act: str, accounts: list[str], by: str) -> None:
+        """Arm or disarm the countdowns of these accounts, on a thread of its own."""
+        threading.Thread(
+            target=self._see_to_countdowns, args=(act, accounts, by), daemon=True, name=act
+        ).start()
+
+    def _see_to_countdowns(self, act: str, names: list[str], by: str) -> None:
+        try:
+            board = self.board.another()
+            for account in Account.objects.filter(name__in=names).select_related("venue"):
+                if by == "page":
+                    fields = _ARM_FORM if act == "arm" else {}
+                    reply = board.post(f"/accounts/{account.pk}/countdowns/{act}/", **fields)
+                    assert reply.status_code in (303, 422), f"{act} {account}: {reply.status_code}"
+                    continue
+                with contextlib.suppress(countdowns.Refused):  # a press was quicker
+                    arm(account) if act == "arm" else disarm(account)
+        except Exception:  # a person would see it, and try again; the venue is what is judged
+            logger.exception(act)
+        finally:
+            connections.close_all()
+
     def release(self, by: str) -> None:
         """Release what is clear, on a thread of its own."""
         threading.Thread(target=self._release, args=(by,), daemon=True, name="release").start()
@@ -107,10 +136,18 @@ class People:
 
 
 def arm_everywhere() -> None:
-    """Arm countdowns wherever a venue has them: short ones, so that something is due all the time."""
-    for account in Account.objects.select_related("venue"):
-        if VENUES[account.venue.adapter].has_countdown:
-            countdowns.arm(account, ARMED, by="chaos", countdown_ms=20_000, refresh_ms=4_000)
+    """Arm countdowns wherever a venue has them."""
+    for account in Account.objects.filter(venue__adapter__in=COUNTDOWNS).select_related("venue"):
+        arm(account)
+
+
+def arm(account: Account) -> None:
+    """Arm short countdowns, so that something is due all the time."""
+    countdowns.arm(account, ARMED, by="chaos", countdown_ms=LENGTH_MS, refresh_ms=REFRESH_MS)
+
+
+def disarm(account: Account) -> None:
+    countdowns.disarm(Countdown.objects.filter(account=account), by="chaos")
 
 
 def rearm() -> None:

@@ -13,7 +13,7 @@ from random import Random
 from typing import Any, Generic, TypeVar
 
 from panicboard.simulator.faults import CALL_KINDS
-from tests.venue_calls import CALLS
+from tests.venue_calls import CALLS, COUNTDOWNS
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -215,6 +215,9 @@ class _Composer:
             self._place(at_ms + self._between(20, 3000), struck, most=6)
         if random.random() < 0.6:
             self._market(at_ms + self._between(0, 1500), random.choice(struck))
+        armed = [t for t in inside if t.venue in COUNTDOWNS]
+        if armed and random.random() < 0.7:  # about when the press comes
+            self._countdowns(at_ms + self._between(-1500, 1000), armed)
         if random.random() < 0.25:
             self._bot(at_ms + self._between(-1000, 2000), random.choice(struck))
 
@@ -247,7 +250,10 @@ class _Composer:
         if kind == "418" and trader.venue == "coinswitch":
             trader = TRADERS[0]  # there it is a silence
         calls = CALLS[trader.venue]
-        path = random.choice((calls.every, calls.cancel[1], calls.listing[1], calls.query[1], "*"))
+        about = [calls.every, calls.cancel[1], calls.listing[1], calls.query[1], "*"]
+        path = random.choice(
+            [*about, *([COUNTDOWNS[trader.venue]] * 2 if trader.venue in COUNTDOWNS else [])]
+        )
         what: Json = {"kind": kind, "path": path}
         what |= random.choice(({"account": trader.name}, {"account": trader.name}, {"venue": trader.venue}))
         if random.random() < 0.6:
@@ -270,6 +276,13 @@ class _Composer:
         if what["kind"] != "unknown_status" and self.random.random() < 0.5:
             what["count"] = self._between(1, 6)
         self._add(at_ms, "book fault", what, self._between(500, 5000))
+
+    def _countdowns(self, at_ms: int, traders: Sequence[Trader]) -> None:
+        """Somebody arms the countdowns of some accounts, or disarms them."""
+        chosen = self.random.sample(traders, min(len(traders), self._between(1, 6)))
+        accounts = sorted(trader.name for trader in chosen)
+        what: Json = {"accounts": accounts, "by": self.ways.draw()}
+        self._add(at_ms, self.random.choice(("arm", "arm", "disarm")), what)
 
     def _bot(self, at_ms: int, trader: Trader) -> None:
         """A bot that quotes on. Not at CoinSwitch: ten cancels a minute are no match for one."""

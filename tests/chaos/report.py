@@ -8,7 +8,7 @@ from pathlib import Path
 from django.core.management import call_command
 
 from panicboard import dispatch
-from tests.chaos.judge import Verdict, judge
+from tests.chaos.judge import Verdict, judge, untrue_countdowns
 from tests.chaos.plan import Plan
 from tests.chaos.recovery import clear_after_fault_s
 from tests.chaos.run import Played, play, say
@@ -31,10 +31,12 @@ def run(plan: Plan, var: Path) -> bool:
     finally:
         dispatch.stop_direct()
     _write_down(played, var)
-    verdict = judge(played.evidence)
+    verdict, untrue = judge(played.evidence), list(untrue_countdowns(played.evidence))
     _explain(played, verdict)
+    for finding in untrue:
+        say(f"untrue_countdowns: {finding}")
     print(json.dumps(_figures(plan, played, verdict)), flush=True)
-    return not any(findings for _, findings in verdict.counted())
+    return not untrue and not any(findings for _, findings in verdict.counted())
 
 
 def _explain(played: Played, verdict: Verdict) -> None:
@@ -47,7 +49,10 @@ def _explain(played: Played, verdict: Verdict) -> None:
     for what in played.not_clear:
         say(f"not clear in the end: {what}")
     beats = sum(map(is_heartbeat, played.evidence.log))
-    say(f"{len(played.evidence.clears)} clears judged, {beats} heartbeats")
+    say(
+        f"{len(played.evidence.clears)} clears and {len(played.evidence.countdowns)} countdowns judged, "
+        f"{beats} heartbeats"
+    )
 
 
 def _figures(plan: Plan, played: Played, verdict: Verdict) -> dict[str, object]:

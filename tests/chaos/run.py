@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from panicboard.models import Account, Reading, Sweep, Venue
+from panicboard.models import Account, Countdown, Reading, Sweep, Venue
 from tests.chaos import witness
 from tests.chaos.acts import Acts
 from tests.chaos.judge import Evidence, PanicRow
@@ -104,7 +104,10 @@ class _Run:
 
     def bring_evidence(self) -> Played:
         """Everything that is known of the run now."""
-        log = self._log()
+        log, said = self._log(), witness.countdowns()
+        running = self._running()
+        # What changed meanwhile proves nothing.
+        said = {one: phase for one, phase in witness.countdowns().items() if said.get(one) == phase}
         evidence = Evidence(
             orders=self.simulator.book(only_open=False),
             log=log,
@@ -113,6 +116,8 @@ class _Run:
             latched=witness.latched(),
             presses=self.people.presses,
             panics=self._panics,
+            countdowns=said,
+            running=running,
         )
         return Played(evidence, self.acts.faults(log), witness.holds(), self._not_clear)
 
@@ -140,7 +145,7 @@ class _Run:
             time.sleep(0.2)
 
     def _look(self) -> list[str]:
-        """What is not clear now: sweeps that are not over, and orders of latched accounts.
+        """What is not clear now: sweeps that are not over, orders of latched accounts, countdowns at work.
 
         The panics as they were at the last look are what is judged: a latched account that is swept once
         more, a moment later, is not clear for that moment.
@@ -158,8 +163,18 @@ class _Run:
             for order in self.simulator.book()
             if order["account"] in latched
         ]
-        self._not_clear = running + standing
+        at_work = [
+            f"countdown of {account} {scope} {phase}"
+            for (account, scope), phase in witness.countdowns().items()
+            if phase in (Countdown.Phase.ARMING, Countdown.Phase.DISARMING, Countdown.Phase.PASSED)
+        ]
+        self._not_clear = running + standing + at_work
         return self._not_clear
+
+    def _running(self) -> set[tuple[str, str]]:
+        """The countdowns that run at the venues, by account and scope."""
+        running = self.simulator.control("GET", "state")["countdowns"]
+        return {(one["account"], one["scope"]) for one in running}
 
     def _log(self) -> list[Json]:
         """The simulator's whole log, in pages: nobody is kept waiting for long by one."""

@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.judge import READ_TIMEOUT_US, Clear, Evidence, PanicRow, Press, Verdict, judge
+from tests.chaos.judge import (
+    READ_TIMEOUT_US,
+    Clear,
+    Evidence,
+    PanicRow,
+    Press,
+    Verdict,
+    judge,
+    untrue_countdowns,
+)
 from tests.factories import VENUES
 from tests.venue_calls import CALLS
 
@@ -330,6 +339,29 @@ def test_what_keeps_nothing_alive_after_the_latch_is_none(harmless: str, params:
     verdict = judge(Evidence(orders=[], log=log, latched={"alpha": [(ms(100), None)]}))
 
     assert verdict == NONE, harmless
+
+
+@pytest.mark.parametrize(
+    ("said", "runs", "untrue"),
+    [
+        ("armed", True, False),
+        ("armed", False, True),
+        ("disarmed", True, True),
+        ("disarmed", False, False),
+        ("fired", True, True),
+        ("withheld", True, False),  # nothing is claimed of it: it runs out, or has
+        ("withheld", False, False),
+    ],
+)
+def test_countdown_must_be_at_its_venue_what_it_is_called(said: str, runs: bool, untrue: bool) -> None:
+    here = ("alpha", "BTCUSDT")
+    beside = ("alpha", "ETHUSDT")
+
+    evidence = Evidence([], [], countdowns={here: said}, running={here, beside} if runs else {beside})
+
+    does = "runs" if runs else "does not run"
+    expected = [f"alpha BTCUSDT is {said}, and {does} at its venue"] if untrue else []
+    assert list(untrue_countdowns(evidence)) == expected
 
 
 def test_heartbeat_that_arrives_long_after_the_latch_is_found_whenever_it_was_decided() -> None:

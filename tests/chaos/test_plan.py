@@ -8,6 +8,7 @@ import pytest
 from panicboard.simulator.faults import CALL_KINDS
 from tests.chaos import plan as plans
 from tests.chaos.plan import PROCESS_FAULTS, TRADERS
+from tests.venue_calls import COUNTDOWNS
 
 
 def printed(*arguments: str) -> str:
@@ -40,9 +41,20 @@ def test_long_schedule_leaves_out_no_kind_of_fault() -> None:
 
     kinds = {event.what["kind"] for event in events if event.act == "call fault"}
     assert kinds == CALL_KINDS
-    assert {event.act for event in events} >= {*PROCESS_FAULTS, "book fault", "bot", "press", "release"}
+    assert {event.act for event in events} >= {
+        *PROCESS_FAULTS,
+        "book fault",
+        "bot",
+        "press",
+        "release",
+        "arm",
+        "disarm",
+    }
     assert {event.what["scope"] for event in events if event.act == "press"} == {"all", "desk", "account"}
-    assert {event.what["by"] for event in events if event.act == "press"} == {"page", "here"}
+    for act in ("press", "arm", "disarm"):
+        assert {event.what["by"] for event in events if event.act == act} == {"page", "here"}
+    struck = {event.what["path"] for event in events if event.act == "call fault"}
+    assert struck >= set(COUNTDOWNS.values())
 
 
 @pytest.mark.parametrize("seed", [1, 36, 138])

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.db import connection
 
-from panicboard.models import Account, AuditEntry, Sweep
+from panicboard.models import Account, AuditEntry, Countdown, Sweep
 from tests.chaos.judge import Clear, PanicRow
 from tests.chaos.recovery import Hold
 
@@ -127,6 +127,12 @@ def panics() -> dict[int, PanicRow]:
         if later is not None:
             handed_over[number][account] = later
     return {number: PanicRow(presses[number], states[number], handed_over[number]) for number in states}
+
+
+def countdowns() -> dict[tuple[str, str], str]:
+    """What is said of every countdown now, by account and scope."""
+    rows = Countdown.objects.values_list("account__name", "scope", "phase")
+    return {(account, scope): phase for account, scope, phase in rows}
 
 
 def _notes() -> dict[int, list[_Note]]:

@@ -17,14 +17,13 @@ from panicboard.models import Account, Countdown
 from tests.faults.bad_days import CALL_FAULTS, BadDay
 from tests.faults.matrix import cells
 from tests.faults.scene import Scene
-from tests.venue_calls import is_heartbeat
+from tests.venue_calls import COUNTDOWNS, is_heartbeat
 
 pytest_plugins = ["tests.simulator_process", "tests.sweep_stage", "tests.faults.scene"]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("broker")]
 Phase = Countdown.Phase
 
 SCOPE = "BTCUSDT"
-CALLS_ABOUT_COUNTDOWNS = {"path": "*/countdownCancelAll*"}
 LENGTH_MS, REFRESH_MS = 60_000, 5_000
 #: What may be said of a countdown while the call in question does not come through.
 SAID = {
@@ -106,7 +105,7 @@ def test_countdown_is_what_it_is_said_to_be(scene: Scene, adapter: str, call: st
     account = scene.account(adapter)
     stand_before(call, account)
 
-    with scene.struck(account, bad, CALLS_ABOUT_COUNTDOWNS):
+    with scene.struck(account, bad, {"path": COUNTDOWNS[adapter]}):
         for _ in range(2):
             assert work()
             scene.stage.minute_passes()
@@ -129,7 +128,7 @@ def test_press_in_its_midst_is_followed_by_no_heartbeat(
     account = scene.account(adapter)
     stand_before(call, account)
 
-    with scene.struck(account, bad, CALLS_ABOUT_COUNTDOWNS):
+    with scene.struck(account, bad, {"path": COUNTDOWNS[adapter]}):
         assert work()
         before = heartbeats_of(scene, account)
         sweep = scene.press()[account.name]

@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from panicboard import countdowns
 from panicboard.models import Account, Countdown
-from panicboard.venues import VENUES
 from tests.faults.floor import Floor, Verdicts
 from tests.faults.matrix import cells
+from tests.venue_calls import COUNTDOWNS
 from tests.waiting import until
 
 pytest_plugins = ["tests.broker_process", "tests.simulator_process", "tests.faults.floor"]
@@ -45,10 +45,10 @@ def running(floor: Floor) -> set[str]:
 @pytest.fixture(scope="module")
 def killed(floor: Floor) -> Verdicts:
     every = floor.desk(DESK, each=len(WHAT) * len(ACTED))
-    accounts = [one for one in every if VENUES[one.venue.adapter].has_countdown]
+    accounts = [one for one in every if one.venue.adapter in COUNTDOWNS]
     until_all(accounts, Phase.ARMED)
     of: dict[str, list[Account]] = {what: [] for what in WHAT}
-    for adapter in {one.venue.adapter for one in accounts}:
+    for adapter in COUNTDOWNS:
         mine = [one for one in accounts if one.venue.adapter == adapter]
         for number, account in enumerate(mine):
             of[WHAT[number % len(WHAT)]].append(account)
@@ -60,7 +60,7 @@ def killed(floor: Floor) -> Verdicts:
             floor.simulator.fault(
                 "hang",
                 account=account.name,
-                path="*/countdownCancelAll*",
+                path=COUNTDOWNS[account.venue.adapter],
                 count=1,
                 seconds=30,
                 done=ACTED[number % len(ACTED)],
