@@ -13,8 +13,8 @@ from enum import IntEnum
 
 from django.db.models import Count, F, OuterRef, Q, Subquery
 
-from panicboard import countdown_state, limits_state, readiness, turns
-from panicboard.countdown_state import Cell, Presence
+from panicboard import countdown_cells, limits_state, readiness, turns
+from panicboard.countdown_cells import Cell, Presence
 from panicboard.models import Account, CanaryRun, Desk, Panic, Reading, Sweep, SweptOrder, Venue
 from panicboard.readiness import Readiness, SystemReadiness
 from panicboard.tallies import Tally, open_condition
@@ -214,7 +214,7 @@ def read(now: datetime, system: SystemReadiness | None = None) -> Board:
     )
     sweeps = _sweeps()
     tallies = _tallies(sweeps)
-    lines = countdown_state.by_account(accounts, now)
+    cells, presence = countdown_cells.read(accounts, now)
     by_account: dict[int, list[Sweep]] = {}
     for sweep in sweeps:
         by_account.setdefault(sweep.account_id, []).append(sweep)
@@ -224,7 +224,7 @@ def read(now: datetime, system: SystemReadiness | None = None) -> Board:
             account,
             by_account.get(account.pk, []),
             tallies,
-            countdown_state.cell(lines.get(account.pk, ())),
+            cells.get(account.pk),
             ready[account.pk],
             now,
         )
@@ -238,7 +238,7 @@ def read(now: datetime, system: SystemReadiness | None = None) -> Board:
         running=_running(sweeps, tallies),
         system=system or readiness.of_system(),
         environments=frozenset(account.venue.environment for account in accounts),
-        presence=countdown_state.presence(lines, now),
+        presence=presence,
     )
 
 

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds between two readings: while anything runs, and otherwise.
 BUSY_S, QUIET_S = 0.1, 1.0
+#: How often signs of change are looked for between two readings, while nothing runs.
+LOOK_EVERY_S = 0.1
 CLOSE_CONNECTIONS_S = 30.0
 #: For this long the notice line tells of trouble that is over.
 TELL_OF_TROUBLE = timedelta(seconds=30)
@@ -141,8 +143,19 @@ class Broadcaster:
                 connections_closed_at = time.monotonic()
             took_s = time.monotonic() - started
             # Never more than half of the time, however much there is to read.
-            self._wake.wait(max(took_s, (BUSY_S if renderer.running else QUIET_S) - took_s))
+            self._wake.wait(max(took_s, BUSY_S - took_s))
+            if not renderer.running:
+                self._rest(renderer, started + QUIET_S)
         connections.close_all()
+
+    def _rest(self, renderer: Renderer, until: float) -> None:
+        """Wait while nothing runs, at most until then: what people do, and what fails, is shown at once."""
+        while (left_s := until - time.monotonic()) > 0 and not self._wake.wait(min(LOOK_EVERY_S, left_s)):
+            try:
+                if renderer.has_news():
+                    return
+            except DatabaseError:
+                return  # the reading that comes now tells of it
 
     def _show(
         self, renderer: Renderer, viewers: Iterable[Viewer], fresh: set[Viewer], shown: dict[Topic, Fragments]

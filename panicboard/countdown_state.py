@@ -4,7 +4,7 @@ Three things are kept apart: what we believe (the last acknowledged heartbeat an
 venue says (where it can be asked), and what follows from both. Where they disagree the worse one is shown.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -167,59 +167,6 @@ class Line:
         return list(State).index(State.WITHHELD if meant else self.state), self.scope
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """An account's countdowns in one cell: the one to look at, and how many there are of each kind."""
-
-    #: The worst; of those that run, the one with the nearest deadline.
-    line: Line
-    armed: int
-    local: int
-    all: int  # with those that are withheld, over, or on their way
-    lapsing: int
-    over: int  # passed, fired, locked: somebody has to see to these
-
-
-def cell(lines: Sequence[Line]) -> Cell | None:
-    """What the board tells of these countdowns of one account (worst first); None where there is nothing."""
-    shown = [line for line in lines if line.state is not State.DISARMED]
-    if not shown:
-        return None
-    worst = [line for line in shown if line.rank[0] == shown[0].rank[0]]
-    nearest = min(worst, key=lambda line: (line.deadline_at is None, line.deadline_at, line.scope))
-    armed = [line for line in shown if line.state.is_armed]
-    return Cell(
-        line=nearest,
-        armed=sum(line.proof is not Proof.LOCAL for line in armed),
-        local=sum(line.proof is Proof.LOCAL for line in armed),
-        all=sum(line.state is not State.FOREIGN for line in shown),
-        lapsing=sum(line.state in (State.LAPSING, State.UNKNOWN) for line in armed),
-        over=sum(line.needs_someone for line in shown),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Presence:
-    """Whose presence countdowns hang on: of how many accounts, and when the first falls silent."""
-
-    accounts: int
-    silent_at: datetime
-    is_near: bool  # less than a quarter of the time is left, or none
-
-
-def presence(lines: Mapping[int, Sequence[Line]], now: datetime) -> Presence | None:
-    """Whether somebody has to confirm that they are there, for countdowns that run."""
-    expected = [
-        (line.presence_until, line) for mine in lines.values() for line in mine if line.presence_until
-    ]
-    if not expected:
-        return None
-    until, first = min(expected, key=lambda one: one[0])
-    length = until - first.source.last_at if first.source.last_at else timedelta(0)
-    accounts = {line.account_id for _, line in expected}
-    return Presence(len(accounts), until, until - now < length * LAPSING_BELOW)
-
-
 def of(one: Countdown, account: Account, signs: Sequence[LifeSign], now: datetime) -> Line:
     """One countdown as it is to be shown now; `signs` are the life signs of its account."""
     adapter = VENUES[account.venue.adapter]
@@ -257,14 +204,16 @@ def of_account(account: Account, now: datetime) -> list[Line]:
     return sorted((of(one, account, signs, now) for one in rows), key=lambda line: line.rank)
 
 
-def by_account(accounts: Iterable[Account], now: datetime) -> dict[int, list[Line]]:
-    """Every countdown of these accounts (with their venues), worst first, in two queries."""
+def by_account(
+    accounts: Iterable[Account], now: datetime, rows: Iterable[Countdown] | None = None
+) -> dict[int, list[Line]]:
+    """Every countdown of these accounts (with their venues), or these `rows` of theirs, worst first."""
     known = {account.pk: account for account in accounts if account.venue.adapter in VENUES}
     signs: dict[int, list[LifeSign]] = {}
     for sign in LifeSign.objects.all():
         signs.setdefault(sign.account_id, []).append(sign)
     lines: dict[int, list[Line]] = {}
-    for one in Countdown.objects.defer("recent"):
+    for one in Countdown.objects.defer("recent") if rows is None else rows:
         if (account := known.get(one.account_id)) is not None:
             line = of(one, account, signs.get(account.pk, ()), now)
             lines.setdefault(account.pk, []).append(line)

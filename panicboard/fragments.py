@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import Count, Sum
 from django.http import QueryDict
 from django.template.loader import render_to_string
 from django.utils.safestring import mark_safe
 
 from panicboard import board_state, order_table, panic_state, readiness
 from panicboard.board_state import Board, DeskRow
-from panicboard.models import Panic, Sweep
+from panicboard.models import AuditEntry, Countdown, Panic, Sweep
 from panicboard.panic_state import PanicPage
 from panicboard.readiness import SystemReadiness
 
@@ -72,12 +73,14 @@ class Renderer:
         self._board: Board | None = None
         self._system: SystemReadiness | None = None
         self._system_at: datetime | None = None
+        self._signs: object = None
         #: Whether anything ran when it was last read.
         self.running = False
 
     def read(self, topics: Iterable[Topic], now: datetime, trouble: str = "") -> dict[Topic, Fragments]:
         """Read these topics from the database and render what has changed. Raises DatabaseError."""
         topics = set(topics)
+        self._signs = _signs_of_change()
         board = self._read_board(topics, now)
         pages = {topic: _panic_page(topic, now) for topic in topics if topic.kind == "panic"}
         self.running = bool(board.running) or any(page and page.running for page in pages.values())
@@ -89,6 +92,13 @@ class Renderer:
             }
             for topic in topics
         }
+
+    def has_news(self) -> bool:
+        """Whether something happened since the last reading that nobody shall wait for.
+
+        Costs two small queries. Raises DatabaseError.
+        """
+        return _signs_of_change() != self._signs
 
     def _read_board(self, topics: set[Topic], now: datetime) -> Board:
         """The board; where no page shows more of it than the masthead, once a second is enough."""
@@ -113,6 +123,13 @@ class Renderer:
             rendered = _Rendered(value, now, f"<template>{html}</template>")
         self._last[topic, name] = rendered
         return rendered.html
+
+
+def _signs_of_change() -> object:
+    """What is another value after an act of anybody, and after a heartbeat that failed or came again."""
+    acts = AuditEntry.objects.order_by("-pk").values_list("pk", flat=True)[:1]
+    missed = Countdown.objects.filter(misses__gt=0).aggregate(Count("pk"), Sum("misses"))
+    return list(acts), missed
 
 
 def _panic_page(topic: Topic, now: datetime) -> PanicPage | None:

@@ -1,6 +1,6 @@
 """What is true of a countdown: its state and why, on what that rests, and who has to be there for it."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -8,47 +8,17 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from panicboard import countdown_state
-from panicboard.countdown_state import Cell, Line, Presence, Proof, SourceLine, State
-from panicboard.models import Account, Countdown, LifeSign
-from tests.pages import PRESSED_AT, make_account, make_panic
+from panicboard.countdown_state import Line, Proof, SourceLine, State
+from panicboard.models import Account
+from tests.countdown_rows import NOW, ago, expect_operator, make
+from tests.pages import make_account, make_panic
 
 pytestmark = pytest.mark.django_db
-NOW = PRESSED_AT
-
-
-def ago(seconds: float) -> datetime:
-    return NOW - timedelta(seconds=seconds)
-
-
-def make(account: Account, scope: str = "BTCUSDT", *, left_s: float | None = 90, **fields: Any) -> Countdown:
-    """A countdown of 120 s that was armed ten minutes ago; of it so much is left."""
-    facts: dict[str, Any] = {"countdown_ms": 120_000, "refresh_ms": 30_000, "phase": "armed", "to_set": False}
-    if left_s is not None:
-        began_at = ago(120 - left_s)
-        facts |= {"runs_from": began_at, "acked_at": began_at, "deadline_at": NOW + timedelta(seconds=left_s)}
-    facts |= {"armed_at": ago(600), "armed_by": "ann"}
-    return Countdown.objects.create(account=account, scope=scope, **{**facts, **fields})
-
-
-def make_local(account: Account, *, last_s: float, countdown_ms: int = 120_000) -> Countdown:
-    """panicboard's own, whose operator was heard so long ago."""
-    left_s = countdown_ms / 1000 - last_s
-    return make(account, "", left_s=left_s, countdown_ms=countdown_ms, refresh_ms=0, source="operator")
-
-
-def expect_operator(account: Account, *, last_s: float, silence_s: int = 900) -> LifeSign:
-    kind = LifeSign.Kind.OPERATOR
-    return LifeSign.objects.create(account=account, kind=kind, silence_s=silence_s, last_at=ago(last_s))
 
 
 def line(account: Account) -> Line:
     (only,) = countdown_state.of_account(account, NOW)
     return only
-
-
-def presence() -> Presence | None:
-    accounts = Account.objects.select_related("venue")
-    return countdown_state.presence(countdown_state.by_account(accounts, NOW), NOW)
 
 
 def test_line_tells_everything_that_is_known() -> None:
@@ -179,27 +149,6 @@ def test_silent_source_makes_it_lapse() -> None:
     assert (told.state, told.why) == (State.LAPSING, f"operator silent since {ago(901):%H:%M:%S}")
 
 
-def test_cell_shows_the_worst_and_counts_only_what_runs_as_armed() -> None:
-    account = make_account()
-    make(account, "A", left_s=80)
-    make(account, "B", left_s=20)
-    make(account, "C", phase="withheld")
-    make(account, "D", left_s=None, phase="arming")
-    make(account, "E", left_s=None, phase="disarmed")
-
-    lines = countdown_state.of_account(account, NOW)
-
-    (lapsing,) = [line for line in lines if line.scope == "B"]
-    assert countdown_state.cell(lines) == Cell(line=lapsing, armed=2, local=0, all=4, lapsing=1, over=0)
-
-
-def test_cell_of_what_is_disarmed_is_empty() -> None:
-    account = make_account()
-    make(account, left_s=None, phase="disarmed")
-
-    assert countdown_state.cell(countdown_state.of_account(account, NOW)) is None
-
-
 @pytest.mark.parametrize(
     ("in_panic", "fields", "needs", "look"),
     [
@@ -218,56 +167,6 @@ def test_what_ran_out_needs_somebody_unless_a_panic_meant_it(
     told = line(account)
 
     assert (told.needs_someone, told.look) == (needs, look)
-
-
-def test_what_a_panic_meant_to_run_out_hides_nothing_that_lapses() -> None:
-    account = make_account()
-    make(account, "A", phase="fired", withheld_by=make_panic())
-    make(account, "B", left_s=20)
-
-    lines = countdown_state.of_account(account, NOW)
-    cell = countdown_state.cell(lines)
-
-    assert [line.scope for line in lines] == ["B", "A"]
-    assert cell == Cell(line=lines[0], armed=1, local=0, all=2, lapsing=1, over=0)
-
-
-def test_nobody_has_to_be_there_for_what_does_not_hang_on_an_operator() -> None:
-    account = make_account()
-    expect_operator(account, last_s=10)
-    make(account)
-
-    assert presence() is None
-
-
-@pytest.mark.parametrize(("last_s", "is_near"), [(600, False), (700, True), (901, True)])
-def test_presence_is_asked_for_ahead(last_s: float, is_near: bool) -> None:
-    account = make_account()
-    expect_operator(account, last_s=last_s)
-    make(account, source="operator")
-
-    assert presence() == Presence(1, ago(last_s) + timedelta(seconds=900), is_near)
-
-
-@pytest.mark.parametrize(("last_s", "is_near"), [(80, False), (100, True)])
-def test_presence_for_a_local_countdown_is_asked_for_before_that_runs_out(
-    last_s: float, is_near: bool
-) -> None:
-    account = make_account(adapter="coinswitch")
-    expect_operator(account, last_s=last_s)
-    make_local(account, last_s=last_s)
-
-    assert presence() == Presence(1, ago(last_s) + timedelta(seconds=120), is_near)
-
-
-def test_presence_speaks_of_the_account_that_needs_it_first() -> None:
-    first, second = make_account(), make_account("beta")
-    for account, last_s in ((first, 100), (second, 300)):
-        expect_operator(account, last_s=last_s)
-        make(account, source="operator")
-        make(account, "ETHUSDT", source="operator")
-
-    assert presence() == Presence(2, ago(300) + timedelta(seconds=900), is_near=False)
 
 
 def test_thirty_accounts_cost_two_queries() -> None:

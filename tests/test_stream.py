@@ -25,11 +25,12 @@ from django.http import QueryDict
 from django.test import AsyncClient, Client
 from django.utils import timezone
 
-from panicboard import processes, stream
+from panicboard import audit, broadcaster, processes, stream
 from panicboard.broadcaster import Broadcaster, Viewer
 from panicboard.fragments import Fragments, Renderer, Topic, topics_of
 from panicboard.middleware import POLICY
-from panicboard.models import Sweep, SweptOrder
+from panicboard.models import AuditEntry, Countdown, Sweep, SweptOrder
+from tests import countdown_rows
 from tests.pages import make_account, make_orders, make_panic, make_reading, make_sweep, make_user
 from tests.product import Product
 
@@ -197,6 +198,26 @@ def test_end_all_ends_every_stream() -> None:
     assert asyncio.run(watch())
 
 
+def test_news_are_read_at_once_while_nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(broadcaster, "QUIET_S", 3600)
+    renderer = ScriptedRenderer({"a": "1"}, {"a": "2"})
+    renderer.running = False
+    happened = threading.Event()
+    renderer.has_news = happened.is_set  # type: ignore[method-assign]
+
+    async def watch() -> list[Fragments]:
+        quiet = Broadcaster(lambda: renderer)
+        viewer = quiet.join(BOARD)
+        first = await news(viewer)
+        happened.set()
+        second = await news(viewer)
+        quiet.leave(viewer)
+        await until(lambda: not quiet.is_running)
+        return [first, second]
+
+    assert asyncio.run(watch()) == [{"a": "1"}, {"a": "2"}]
+
+
 # ---- rendering ----
 
 
@@ -217,6 +238,25 @@ def test_renderer_renders_again_only_what_changed() -> None:
         f"account-{account.pk}",
         *(f"desk-{account.desk_id}-{part}" for part in ("desk_cells", "desk_accounts", "desk_quiet", "n")),
     }
+
+
+@pytest.mark.django_db
+def test_renderer_has_news_after_an_act_and_after_a_heartbeat_that_failed_or_came_again() -> None:
+    renderer, account = Renderer(), make_account()
+    countdown = countdown_rows.make(account)
+    renderer.read(BOARD, timezone.now())
+    told = [renderer.has_news()]
+
+    def tell(happened: object) -> None:
+        told.append(renderer.has_news())
+        renderer.read(BOARD, timezone.now())
+        told.append(renderer.has_news())
+
+    tell(audit.record(AuditEntry.Action.RELEASED, by_name="ann", account=account))
+    for misses in (1, 2, 0):
+        tell(Countdown.objects.filter(pk=countdown.pk).update(misses=misses))
+
+    assert told == [False, *[True, False] * 4]
 
 
 @pytest.mark.django_db

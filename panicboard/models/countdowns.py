@@ -142,7 +142,8 @@ class Countdown(models.Model):
         indexes = [
             models.Index(
                 fields=["due_at"], condition=~Q(phase__in=["disarmed", "fired"]), name="countdown_due"
-            )
+            ),
+            models.Index(fields=["misses"], condition=Q(misses__gt=0), name="countdown_missed"),
         ]
         permissions = [("arm", "Can arm, disarm and unlock countdowns, and confirm presence")]
 

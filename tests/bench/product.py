@@ -22,10 +22,12 @@ def running(*simulator_options: str) -> Iterator[tuple[SimulatorProcess, Board]]
 
 
 @contextlib.contextmanager
-def running_with_pids(*simulator_options: str) -> Iterator[tuple[SimulatorProcess, dict[str, int]]]:
-    """The same, with a heartbeat worker, and the id of each process by its name."""
-    with _running(simulator_options, processes.worker("heartbeat", 1, 32)) as (venue, _, pids):
-        yield venue, pids
+def running_with_heartbeats(
+    *simulator_options: str,
+) -> Iterator[tuple[SimulatorProcess, Board, dict[str, int]]]:
+    """The same with a heartbeat worker, and the id of each process by its name."""
+    with _running(simulator_options, processes.worker("heartbeat", 1, 32)) as started:
+        yield started
 
 
 @contextlib.contextmanager
