@@ -112,26 +112,32 @@ def offer() -> int:
 def see_what_ran_out() -> None:
     """A deadline that passed is the loudest state there is, until it is known what happened."""
     now = timezone.now()
-    over = Countdown.objects.filter(
-        Q(in_flight_until=None) | Q(in_flight_until__lte=now), deadline_at__lte=now
-    ).exclude(scope="")
-    kept = over.filter(phase__in=Countdown.KEPT)
+    free = Countdown.objects.filter(Q(in_flight_until=None) | Q(in_flight_until__lte=now)).exclude(scope="")
+    kept = free.filter(phase__in=Countdown.KEPT, deadline_at__lte=now)
     if kept.exists():
         kept.update(
             phase=Phase.PASSED, due_at=now, in_flight_until=None, last_word="its deadline passed; reading"
         )
-    withheld = over.filter(phase=Phase.WITHHELD).select_related("account__venue")
-    for one in withheld:
+    withheld = free.filter(
+        Q(deadline_at__lte=now) | Q(deadline_at=None, maybe_until__isnull=False),
+        Q(maybe_until=None) | Q(maybe_until__lte=now),
+        phase=Phase.WITHHELD,
+    )
+    for one in withheld.select_related("account__venue"):
         _ran_out_while_latched(one)
 
 
 def _ran_out_while_latched(one: Countdown) -> None:
-    word = f"ran out at {one.deadline_at:%H:%M:%S}, while panic {one.withheld_by_id} held its account"
+    ran_out_at = one.maybe_until or one.deadline_at
+    assert ran_out_at is not None  # noqa: S101 (it has passed)
+    # A call of unknown outcome may have set it, or started it anew: then it ran until then, at the latest.
+    ran_out = "may have run out by" if one.maybe_until else "ran out at"
+    word = f"{ran_out} {ran_out_at:%H:%M:%S}, while panic {one.withheld_by_id} held its account"
     locks = VENUES[one.account.venue.adapter].locks_after_firing
     if locks:
         word += "; its venue takes no new orders until it is unlocked"
     changed = Countdown.objects.filter(pk=one.pk, phase=Phase.WITHHELD).update(
-        phase=Phase.FIRED, ended_at=one.deadline_at, due_at=None, locked=locks, last_word=word
+        phase=Phase.FIRED, ended_at=ran_out_at, due_at=None, locked=locks, last_word=word
     )
     if changed:
         heartbeat_results.say_fired(one.account, one.scope, word)

@@ -47,6 +47,16 @@ class CountdownPage:
         return sum(row.line.state.is_armed for row in self.rows)
 
     @property
+    def to_disarm(self) -> list[Line]:
+        return [row.line for row in self.rows if row.line.state is not State.DISARMED]
+
+    @property
+    def acts(self) -> str:
+        """Another word when something else may be done than before."""
+        mine = (sorted(line.pk for line in lines) for lines in (self.locked, self.to_disarm))
+        return "-".join([str(self.to_rearm), *(".".join(map(str, pks)) for pks in mine)])
+
+    @property
     def locked(self) -> list[Line]:
         return [row.line for row in self.rows if row.line.state is State.LOCKED]
 

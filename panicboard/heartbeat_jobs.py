@@ -143,5 +143,5 @@ def _what(one: Countdown, account: Account, now: datetime) -> str:
         return "stop" if account.latched_by_id is None else ""
     if one.phase == Phase.WITHHELD:
         net = now + timedelta(milliseconds=SECOND_NET_MS) + FOR
-        return "shorten" if one.deadline_at is not None and one.deadline_at > net else ""
+        return "shorten" if any(at and at > net for at in (one.deadline_at, one.maybe_until)) else ""
     return "read" if one.phase == Phase.PASSED else ""

@@ -162,6 +162,7 @@ def _shorten(job: Job) -> None:
                 "runs_from": job.at,
                 "acked_at": timezone.now(),
                 "deadline_at": job.at + timedelta(milliseconds=SECOND_NET_MS),
+                "maybe_until": None,
                 "due_at": None,
                 "failure": "",
                 "last_word": f"shortened to {SECOND_NET_MS / 1000:g} s, as a second net of the panic",

@@ -295,6 +295,33 @@ def test_presence_is_asked_for_before_a_local_countdown_runs_out(
     ]
 
 
+def test_what_may_be_done_comes_with_the_table_when_it_has_changed(
+    client: Client, page: str, account: Account
+) -> None:
+    countdowns.arm(account, ["BTCUSDT"], by="ann")
+    polled = re.compile(r'hx-get="([^"]+)"[^>]*hx-trigger="every 1s"')
+    (address,) = polled.findall(shown(client, page))
+    same = shown(client, address)
+    Countdown.objects.update(phase=Phase.FIRED, locked=True)
+
+    changed = shown(client, address)
+
+    (again,) = polled.findall(changed)
+    told = [re.findall(r"<h2>(\w+)</h2>", text) for text in (same, changed, shown(client, again))]
+    assert told == [[], ["Unlock", "Disarm"], []]
+    assert 'id="countdown-acts" hx-swap-oob="true"' in changed
+
+
+def test_viewer_is_told_who_confirms_presence(client: Client, account: Account) -> None:
+    client.force_login(User.objects.create_user("viewer"))
+    life_signs.expect_operator(account, by="ann", silence_s=600)
+
+    text = shown(client, "/presence/")
+
+    assert ("I am here" in text, "a risk manager has to" in text) == (False, True)
+    assert client.post("/presence/").status_code == 403
+
+
 def test_local_countdown_is_called_so(client: Client, page: str, simulator: SimulatorProcess) -> None:
     other = make_account(simulator, "coinswitch", "beta")
     life_signs.expect_operator(other, by="ann")

@@ -26,6 +26,7 @@ from panicboard import (
 from panicboard.countdown_state import State
 from panicboard.models import Account, AuditEntry, Countdown, Follow, Maintenance, Panic, Venue
 from panicboard.panics import Scope
+from tests import pages
 from tests.factories import make_account, seed
 from tests.simulator.plain_client import PlainClient
 from tests.simulator_process import SimulatorProcess
@@ -456,6 +457,49 @@ def test_second_net_of_a_panic_lets_the_venue_cancel_by_itself(
     assert countdowns.rearm(account, by="ann") == 1
     armed("BTCUSDT")
     assert Countdown.objects.get().countdown_ms == 120_000
+
+
+def test_what_may_have_been_set_when_the_press_came_is_shortened_too(
+    simulator: SimulatorProcess, keepers: "Product"
+) -> None:
+    account = make_account(simulator)
+    without_limits(simulator)
+    simulator.fault("done_then_503a", path=USDM, account="alpha")
+    arm(account, "BTCUSDT", length_s=120, every_s=30)
+    until(lambda: Countdown.objects.filter(misses__gt=0).exists(), "an arming of unknown outcome")
+    press(account)
+
+    simulator.clear_faults()
+
+    until(
+        lambda: 0 < at_venue(simulator).get("BTCUSDT", 0) <= heartbeat_jobs.SECOND_NET_MS,
+        "the shorter countdown",
+    )
+    until(lambda: phases() == {"BTCUSDT": Phase.FIRED}, "its end")
+    assert Countdown.objects.get().last_word.startswith("ran out at ")
+    assert firings(simulator) == {"BTCUSDT": 0}
+
+
+def test_what_may_have_run_in_a_panic_is_over_when_it_must_be() -> None:
+    now = timezone.now()
+    account = pages.make_account()
+    common = {"account": account, "countdown_ms": 120_000, "phase": Phase.WITHHELD}
+    common["withheld_by"] = pages.make_panic(account)
+    past, future = now - timedelta(seconds=1), now + timedelta(seconds=60)
+    for scope, deadline_at, maybe_until in (
+        ("NEVER", None, None),
+        ("SURE", past, None),
+        ("DOUBT", None, past),
+        ("BOTH", past, past),
+        ("LATER", past, future),
+    ):
+        Countdown.objects.create(scope=scope, deadline_at=deadline_at, maybe_until=maybe_until, **common)
+
+    countdown_keeper.see_what_ran_out()
+
+    over = dict(Countdown.objects.filter(phase=Phase.FIRED).values_list("scope", "last_word"))
+    said = {scope: word.partition(f" {past:%H:%M:%S}")[0] for scope, word in over.items()}
+    assert said == {"SURE": "ran out at", "DOUBT": "may have run out by", "BOTH": "may have run out by"}
 
 
 def test_latched_account_can_be_neither_armed_nor_disarmed(simulator: SimulatorProcess) -> None:

@@ -61,10 +61,15 @@ def page(request: HttpRequest, pk: int) -> HttpResponse:
 @never_cache
 @require_safe
 def table(request: HttpRequest, pk: int) -> HttpResponse:
-    """The table of an account's countdowns, which their page asks for every second; 401 without a login."""
+    """The table of an account's countdowns, which their page asks for every second; 401 without a login.
+
+    With what may be done about them, where that has changed since (`acts`).
+    """
     if not request.user.is_authenticated:
         return HttpResponse(status=401)
-    return render(request, "partials/countdowns.html", {"page": countdown_page.read(_account(pk))})
+    page = countdown_page.read(_account(pk))
+    changed = request.GET.get("acts") not in (None, page.acts) and request.user.has_perm("panicboard.arm")
+    return render(request, "partials/countdowns.html", {"page": page, "with_acts": changed})
 
 
 def _page(
@@ -192,13 +197,16 @@ def bot(request: HttpRequest, pk: int) -> HttpResponse:
 
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
-@permission_required("panicboard.arm", raise_exception=True)
 def presence(request: HttpRequest) -> HttpResponse:
-    """Ask whether somebody is there, for every account that hangs on it; POST says yes."""
+    """Ask whether somebody is there, for every account that hangs on it; POST says yes.
+
+    Every page leads here, whoever looks at it: who may not confirm is told who may.
+    """
     signs = list(LifeSign.objects.filter(kind=LifeSign.Kind.OPERATOR).select_related("account__venue"))
     if request.method != "POST":
         return render(request, "presence.html", {"signs": _hanging_on(signs), "now": timezone.now()})
-    assert isinstance(request.user, User)  # noqa: S101 (nobody else has permissions)
+    if not isinstance(request.user, User) or not request.user.has_perm("panicboard.arm"):
+        raise PermissionDenied
     count = life_signs.confirm_presence([sign.account for sign in signs], by=request.user.get_username())
     messages.info(request, f"Presence confirmed for {count} account{'' if count == 1 else 's'}.")
     return go(request, reverse("board"))
