@@ -11,11 +11,11 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from django.db import Error, close_old_connections
+from django.db import Error, close_old_connections, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from panicboard import countdowns, dispatch, heartbeat_jobs, heartbeat_results, heartbeats, panics
+from panicboard import countdowns, database, dispatch, heartbeat_jobs, heartbeat_results, heartbeats, panics
 from panicboard.models import Countdown, Follow, LifeSign, Maintenance, Panic
 from panicboard.panics import Scope
 from panicboard.venues import VENUES
@@ -96,7 +96,9 @@ def offer() -> int:
     if not rows:
         return 0
     # Whoever takes one puts it off in its own way; one that nobody takes is due again.
-    Countdown.objects.filter(pk__in=[pk for pk, _ in rows]).update(due_at=now + heartbeat_jobs.OFFERED)
+    with transaction.atomic():
+        offered = database.locked(Countdown.objects.filter(pk__in=[pk for pk, _ in rows]))
+        offered.update(due_at=now + heartbeat_jobs.OFFERED)
     untouched = {pk for pk, sent_at in rows if pk in _offered and _offered[pk].sent_at == sent_at}
     new = [pk for pk, _ in rows if pk not in untouched]
     for pk in [pk for pk, offer in _offered.items() if offer.at < now - 3 * heartbeat_jobs.OFFERED]:
@@ -115,9 +117,10 @@ def see_what_ran_out() -> None:
     free = Countdown.objects.filter(Q(in_flight_until=None) | Q(in_flight_until__lte=now)).exclude(scope="")
     kept = free.filter(phase__in=Countdown.KEPT, deadline_at__lte=now)
     if kept.exists():
-        kept.update(
-            phase=Phase.PASSED, due_at=now, in_flight_until=None, last_word="its deadline passed; reading"
-        )
+        with transaction.atomic():
+            database.locked(kept).update(
+                phase=Phase.PASSED, due_at=now, in_flight_until=None, last_word="its deadline passed; reading"
+            )
     withheld = free.filter(
         Q(deadline_at__lte=now) | Q(deadline_at=None, maybe_until__isnull=False),
         Q(maybe_until=None) | Q(maybe_until__lte=now),
@@ -198,7 +201,9 @@ def read_venues() -> None:
     )
     accounts = sorted(set(running.values_list("account_id", flat=True)))
     if accounts:
-        Countdown.objects.filter(account__in=accounts).update(venue_asked_at=now)
+        with transaction.atomic():
+            asked = database.locked(Countdown.objects.filter(account__in=accounts))
+            asked.update(venue_asked_at=now)
         dispatch.queue("read_countdowns", accounts, expires_s=READING_EXPIRES_S)
 
 
@@ -219,7 +224,9 @@ def keep_maintenance() -> None:
         except countdowns.Refused as exc:  # latched a moment ago: it runs out by itself
             logger.warning("%s: %s", window, exc)
             continue
-        Countdown.objects.filter(pk__in=[row.pk for row in rows]).update(paused_by=window)
+        with transaction.atomic():
+            paused = database.locked(Countdown.objects.filter(pk__in=[row.pk for row in rows]))
+            paused.update(paused_by=window)
         Maintenance.objects.filter(pk=window.pk).update(begun=True)
     for window in Maintenance.objects.filter(begun=True, ended=False, ends_at__lte=now):
         _end(window)

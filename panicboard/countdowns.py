@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from panicboard import audit
+from panicboard import audit, database
 from panicboard import countdown_rules as rules
 from panicboard.countdown_rules import Refused as Refused
 from panicboard.models import Account, AuditEntry, Countdown, Follow, Panic, Reading
@@ -62,11 +62,11 @@ def arm(
     now = timezone.now()
     with transaction.atomic():
         # As it is now: a press waits for this, or was first.
-        locked_rows = Account.objects.select_for_update(of=("self",)).select_related("venue")
-        account = locked_rows.get(pk=account.pk)
+        account = database.locked(Account.objects.filter(pk=account.pk)).select_related("venue").get()
         rules.check_account(account, now)
         rules.check_source(account, source, now)
-        rows = {row.scope: row for row in Countdown.objects.filter(account=account, scope__in=wanted)}
+        mine = Countdown.objects.filter(account=account, scope__in=wanted)
+        rows = {row.scope: row for row in database.locked(mine)}
         rules.check_open(account, rows.values())
         if not local:
             rules.check_weight(account, wanted, refresh_ms)
@@ -175,8 +175,9 @@ def disarm(countdowns: Iterable[Countdown], *, by: str, actor: User | None = Non
         by_account.setdefault(row.account_id, []).append(row)
     count = 0
     with transaction.atomic():
-        locked_rows = Account.objects.select_for_update(of=("self",)).select_related("venue")
-        for account in locked_rows.filter(pk__in=by_account).order_by("pk"):
+        accounts = database.locked(Account.objects.filter(pk__in=by_account)).select_related("venue")
+        database.locked(Countdown.objects.filter(pk__in=[row.pk for row in rows]))
+        for account in accounts.order_by("pk"):
             if account.latched_by_id is not None:
                 raise Refused(
                     f"{account.name} is latched by panic {account.latched_by_id}: its countdowns run out by "
@@ -214,7 +215,7 @@ def unlock(countdown: Countdown, reason: str, *, by: str, actor: User | None = N
     if not countdown.locked:
         raise Refused(f"{countdown.account.name} {countdown.scope} is not locked")
     with transaction.atomic():
-        account = Account.objects.select_for_update().get(pk=countdown.account_id)
+        account = database.locked(Account.objects.filter(pk=countdown.account_id)).get()
         if account.latched_by_id is not None:
             raise Refused(
                 f"{account.name} is latched by panic {account.latched_by_id}, and unlocking would let new "
@@ -232,7 +233,7 @@ def withhold(accounts: Sequence[Account], panic: Panic) -> None:
 
     What runs at a venue runs on, as a second net; it is made shorter right after the press's cancels.
     """
-    mine = Countdown.objects.filter(account__in=accounts)
+    mine = database.locked(Countdown.objects.filter(account__in=accounts))
     held = mine.filter(phase__in=[*Countdown.KEPT, Phase.DISARMING, Phase.PASSED])
     held.exclude(scope="").update(
         phase=Phase.WITHHELD,
@@ -260,11 +261,12 @@ def released_unarmed(panic: Panic) -> list[str]:
 
 def rearm(account: Account, *, by: str, actor: User | None = None) -> int:
     """Arm again what a panic withheld, as it was. Returns how many. Raises Refused."""
-    rows = list(to_rearm(account))
     alike: dict[tuple[object, ...], list[Countdown]] = {}
-    for row in rows:
-        alike.setdefault(tuple(terms_of(row).values()), []).append(row)
     with transaction.atomic():
+        account = database.locked(Account.objects.filter(pk=account.pk)).select_related("venue").get()
+        rows = list(database.locked(to_rearm(account)))
+        for row in rows:
+            alike.setdefault(tuple(terms_of(row).values()), []).append(row)
         for group in alike.values():
             arm(account, [row.scope for row in group], by=by, actor=actor, **terms_of(group[0]))
     return len(rows)

@@ -5,9 +5,12 @@ and one that has none left refuses the next press. SQLite's connections are file
 """
 
 import threading
-from typing import Final
+from typing import Final, TypeVar
 
 from django.db import InterfaceError, InternalError, OperationalError, connection
+from django.db.models import Model, QuerySet
+
+Row = TypeVar("Row", bound=Model)
 
 #: What is raised while the database is away, or is a stand-by that takes nothing.
 AWAY: Final = (OperationalError, InterfaceError, InternalError)
@@ -38,6 +41,23 @@ def keep_connections() -> None:
     if connection.vendor == "sqlite":
         connection.settings_dict["CONN_MAX_AGE"] = 600
         connection.settings_dict["CONN_HEALTH_CHECKS"] = True
+
+
+def locked(rows: QuerySet[Row]) -> QuerySet[Row]:
+    """These rows, locked one after the other by their keys until the transaction ends. Nothing for SQLite.
+
+    Whoever changes several rows locks them so before: two that took them in different orders would wait for
+    each other, and a server ends that by refusing one of them, which could be a press.
+    """
+    if not connection.features.has_select_for_update:
+        return rows
+    mine = rows.order_by("pk").select_for_update(of=("self",), no_key=True)
+    return rows.model._default_manager.filter(pk__in=list(mine.values_list("pk", flat=True)))
+
+
+def is_deadlock(exc: OperationalError) -> bool:
+    """Whether a server refused a transaction because another one and it waited for each other."""
+    return getattr(exc.__cause__, "sqlstate", "") == "40P01"
 
 
 def let_go() -> None:

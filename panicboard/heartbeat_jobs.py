@@ -81,6 +81,7 @@ def claim(
             for job in _jobs(account, [one for one in due if one.account_id == account.pk], silent, now)
         ]
         taken = {one.pk for job in jobs for one in job.countdowns}
+        database.locked(Countdown.objects.filter(pk__in={one.pk for one in due}))
         Countdown.objects.filter(pk__in=taken).update(
             sent_at=now, in_flight_until=now + IN_FLIGHT, due_at=now + IN_FLIGHT
         )

@@ -140,6 +140,7 @@ def write(results: Sequence[Result]) -> None:
     """Write down what these calls came to, each unless a later call was sent since."""
     now = timezone.now()
     with database.WRITERS, transaction.atomic():
+        database.locked(Countdown.objects.filter(pk__in={result.countdown.pk for result in results}))
         acknowledged = [result for result in results if result.outcome == "done" and result.kept is not None]
         one_by_one = [result for result in results if result.outcome != "done" or result.kept is None]
         if not _write_alike(acknowledged, now):

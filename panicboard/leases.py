@@ -19,10 +19,11 @@ from concurrent.futures import Future
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import Error, close_old_connections, connection
+from django.db import Error, close_old_connections, connection, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
+from panicboard import database
 from panicboard.models import Beat, Lease, Sweep
 
 logger = logging.getLogger(__name__)
@@ -85,9 +86,10 @@ class _Renewer:
         with self._lock:
             owners = list(self._owners)
         if owners:
-            Sweep.objects.filter(lease_owner__in=owners).update(
-                lease_until=now + timedelta(seconds=settings.SWEEP_LEASE_S)
-            )
+            with transaction.atomic():
+                database.locked(Sweep.objects.filter(lease_owner__in=owners)).update(
+                    lease_until=now + timedelta(seconds=settings.SWEEP_LEASE_S)
+                )
         if self._kind:
             Beat.objects.update_or_create(
                 process=process_name(self._kind), defaults={"kind": self._kind, "at": now}
@@ -194,8 +196,9 @@ def _hold(wanted: QuerySet[Sweep]) -> dict[int, Sweep]:
     """Take the leases of these sweeps, and fetch them with all that working on them needs."""
     owner = f"{process_name()}:{uuid.uuid4().hex[:8]}"
     until = timezone.now() + timedelta(seconds=settings.SWEEP_LEASE_S)
-    if not wanted.update(lease_owner=owner, lease_until=until):
-        return {}
+    with transaction.atomic():
+        if not database.locked(wanted).update(lease_owner=owner, lease_until=until):
+            return {}
     taken = Sweep.objects.filter(lease_owner=owner).select_related(
         "panic",
         "account__venue",

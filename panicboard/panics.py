@@ -11,11 +11,11 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import Error, IntegrityError, connection, transaction
+from django.db import Error, IntegrityError, OperationalError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from panicboard import audit, countdowns, dispatch
+from panicboard import audit, countdowns, database, dispatch
 from panicboard.models import Account, AuditEntry, Desk, Panic, Sweep
 
 logger = logging.getLogger(__name__)
@@ -152,7 +152,7 @@ def _write_down(
                         detail=reason,
                     )
                     return running, []
-                if scope.whole_accounts and connection.features.has_select_for_update:
+                if scope.whole_accounts:
                     _lock(enabled)
                 panic = scope._panic()
                 panic.pressed_at = timezone.now()
@@ -170,6 +170,11 @@ def _write_down(
                 )
         except IntegrityError:
             if attempt == TRIES - 1:
+                raise
+            continue
+        except OperationalError as exc:
+            # A press is not refused because somebody else wrote at the same time.
+            if attempt == TRIES - 1 or not database.is_deadlock(exc):
                 raise
             continue
         break
@@ -220,6 +225,10 @@ def _release(
         raise ValueError(audit.GIVE_A_REASON)
     with transaction.atomic():
         unfinished = Sweep.objects.filter(sweeps).exclude(state__in=Sweep.OVER)
+        # As a press does, accounts first.
+        touched = Q(pk__in=unfinished.values("account")) | Q(pk__in=latched.values("pk"))
+        database.locked(Account.objects.filter(touched))
+        database.locked(unfinished)
         held: dict[Account, Panic | None] = {}
         held |= {sweep.account: sweep.panic for sweep in unfinished.select_related("account", "panic")}
         held |= {account: account.latched_by for account in latched.select_related("latched_by")}
@@ -251,8 +260,7 @@ def _lock(accounts: Sequence[Account]) -> None:
 
     SQLite has one writer at a time, and this press is it.
     """
-    pks = [account.pk for account in accounts]
-    list(Account.objects.select_for_update(no_key=True).filter(pk__in=pks).order_by("pk").values("pk"))
+    database.locked(Account.objects.filter(pk__in=[account.pk for account in accounts]))
 
 
 def _refuse_latched(accounts: Sequence[Account]) -> None:
@@ -282,7 +290,8 @@ def _running_over(scope: Scope, accounts: Sequence[Account]) -> Panic | None:
 def _make_sweeps(panic: Panic, scope: Scope, accounts: Sequence[Account]) -> list[Sweep]:
     now = panic.pressed_at
     if scope.whole_accounts:
-        Sweep.objects.filter(account__in=accounts).exclude(state__in=Sweep.OVER).update(
+        unfinished = Sweep.objects.filter(account__in=accounts).exclude(state__in=Sweep.OVER)
+        database.locked(unfinished).update(
             state=Sweep.State.HANDED_OVER,
             handed_over_to=panic,
             last_word=f"panic {panic.pk} sweeps this account now",

@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import Q, QuerySet, Sum
 from django.utils import timezone
 
-from panicboard import credentials, turns
+from panicboard import credentials, database, turns
 from panicboard.budgets import AccountBudget, Work
 from panicboard.models import Account, Countdown, Reading, Sweep
 from panicboard.venues import VENUES
@@ -250,7 +250,7 @@ def _keep_countdowns(account: Account, countdowns: list[VenueCountdown], began_a
     One about which a call was under way, or has been made since, may be told of as it was before: it is left.
     """
     with transaction.atomic():
-        every = Countdown.objects.filter(account=account).exclude(scope="")
+        every = database.locked(Countdown.objects.filter(account=account).exclude(scope=""))
         told = every.filter(Q(in_flight_until=None) | Q(in_flight_until__lt=began_at))
         told = told.filter(Q(sent_at=None) | Q(acked_at=None) | Q(acked_at__lt=began_at))
         told.exclude(scope__in=[c.scope for c in countdowns]).update(venue_ms=0, venue_read_at=began_at)

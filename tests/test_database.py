@@ -3,18 +3,20 @@
 The first test holds for SQLite as well; the others tell something where TEST_DATABASE_URL names a PostgreSQL.
 """
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
 
 from panicboard import database, panics, processes, readings
 from panicboard.models import Account, Panic, Reading, Sweep
 from panicboard.panics import Scope
 from tests import database as tested
+from tests import pages
 from tests.factories import make_account, seed
 from tests.simulator_process import SimulatorProcess
 from tests.sweep_stage import Events, Stage
@@ -96,3 +98,39 @@ def test_connection_is_let_go_of_only_where_there_are_few_and_outside_a_transact
     assert is_open_after(database.let_go) is tested.is_sqlite()
     with transaction.atomic():
         assert is_open_after(database.let_go)
+
+
+def somebody_waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+        return bool(cursor.fetchone()[0])
+
+
+def test_press_is_not_refused_because_another_transaction_and_it_wait_for_each_other(broker: object) -> None:
+    first, second = pages.make_account("alpha"), pages.make_account("beta")
+    holds, refused = threading.Event(), list[OperationalError]()
+
+    def write_in_the_other_order() -> None:
+        try:
+            with transaction.atomic():
+                Account.objects.filter(pk=second.pk).update(strategy="x")
+                holds.set()
+                if not tested.is_sqlite():  # which has one writer at a time anyway
+                    until(somebody_waits_for_a_lock, "the press to wait")
+                Account.objects.filter(pk=first.pk).update(strategy="x")
+        except OperationalError as exc:
+            refused.append(exc)  # it is this one that the server chose
+        finally:
+            connections.close_all()
+
+    other = threading.Thread(target=write_in_the_other_order)
+    other.start()
+    assert holds.wait(10)
+
+    pressed = panics.start(Scope(Panic.Scope.ALL), pressed_by=None, pressed_by_name="x", via=Panic.Via.SHELL)
+
+    other.join(10)
+    assert not other.is_alive()
+    assert all(map(database.is_deadlock, refused))
+    assert pressed.panic.sweeps.count() == 2
+    assert not Account.objects.filter(latched_by=None).exists()
