@@ -82,6 +82,8 @@ def arm(
             "misses": 0,
             "failure": "",
             "maybe_until": None,
+            "venue_ms": None,
+            "venue_read_at": None,
             "ended_at": None,
             "found_open": None,
             "found_at": None,

@@ -251,7 +251,9 @@ def _keep_countdowns(account: Account, countdowns: list[VenueCountdown], began_a
     """
     with transaction.atomic():
         every = database.locked(Countdown.objects.filter(account=account).exclude(scope=""))
-        told = every.filter(Q(in_flight_until=None) | Q(in_flight_until__lt=began_at))
+        # What is still to be set was not there yet: that it is not says nothing.
+        told = every.exclude(phase=Countdown.Phase.ARMING, to_set=True)
+        told = told.filter(Q(in_flight_until=None) | Q(in_flight_until__lt=began_at))
         told = told.filter(Q(sent_at=None) | Q(acked_at=None) | Q(acked_at__lt=began_at))
         told.exclude(scope__in=[c.scope for c in countdowns]).update(venue_ms=0, venue_read_at=began_at)
         told.filter(armed_at=None, venue_ms=0).delete()  # it was somebody else's, and is gone

@@ -195,6 +195,23 @@ def test_underlying_that_the_reply_leaves_out_is_lapsing_and_no_other(
     assert "the venue" in worst.why
 
 
+def test_what_is_still_to_be_set_is_not_called_lapsing_because_the_venue_has_not_got_it(
+    simulator: SimulatorProcess,
+) -> None:
+    account = make_account(simulator, "binance-options")
+    arm(account, "BTCUSDT", length_s=120, every_s=30)
+
+    readings.read_countdowns(account)
+    (job,) = heartbeat_jobs.claim(Countdown.objects.values_list("pk", flat=True))
+    heartbeats._run(job)
+    written()
+    before = states(account)
+    readings.read_countdowns(account)
+
+    assert (before, states(account)) == ({"BTCUSDT": State.ARMED}, {"BTCUSDT": State.ARMED})
+    assert Countdown.objects.get().venue_ms == 120_000
+
+
 def test_account_without_market_makers_rights_is_told_so(
     simulator: SimulatorProcess, keepers: "Product"
 ) -> None:
