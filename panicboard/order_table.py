@@ -1,4 +1,4 @@
-"""The orders of one sweep, as the page of its panic shows them: loudest first."""
+"""The orders of a sweep, and those of a whole panic that are looked for: loudest first."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from django.db.models import Case, Count, IntegerField, Value, When
 
-from panicboard.models import Sweep, SweptOrder
+from panicboard.models import Panic, Sweep, SweptOrder
 
 Outcome = SweptOrder.Outcome
 
@@ -15,6 +15,8 @@ OPEN_OUTCOMES = (Outcome.UNKNOWN, Outcome.STILL_OPEN, Outcome.REJECTED, Outcome.
 GONE_OUTCOMES = (Outcome.FILLED, Outcome.EXPIRED, Outcome.CANCELLED)
 #: How many order rows a table shows, folded and in full. The exported record has them all.
 SHORT_TABLE, FULL_TABLE = 100, 1000
+#: How many a page of found orders shows.
+PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,30 @@ class OrderLine:
     protective: bool
     outcome_at: datetime
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class FoundOrder:
+    account: str
+    sweep_id: int
+    line: OrderLine
+
+
+@dataclass(frozen=True, slots=True)
+class FoundOrders:
+    """One page of a panic's orders that match."""
+
+    panic_id: int
+    pressed_at: datetime
+    running: bool
+    orders: tuple[FoundOrder, ...]
+    total: int  # that match
+    all: int
+    page: int
+    pages: int
+    accounts: tuple[str, ...]
+    symbols: tuple[str, ...]
+    read_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +97,34 @@ def read(sweep_id: int, *, full: bool) -> OrderTable:
         cancelled=totals.get(Outcome.CANCELLED, 0),
         clear_at=sweep.clear_at,
         last_word="" if sweep.state == Sweep.State.CLEAR else sweep.last_word,
+    )
+
+
+def find(
+    panic: Panic, now: datetime, *, outcome: str = "", symbol: str = "", account: str = "", page: int = 1
+) -> FoundOrders:
+    """The orders of a panic with this outcome, symbol and account (all where empty), a page of them."""
+    orders = SweptOrder.objects.filter(sweep__panic=panic)
+    wanted = {"outcome": outcome, "symbol": symbol, "sweep__account__name": account}
+    matching = orders.filter(**{name: value for name, value in wanted.items() if value})
+    total = matching.count()
+    pages = max(1, -(-total // PAGE))
+    page = min(max(1, page), pages)
+    ranked = matching.order_by(_loudness(), "sweep__account__name", "symbol", "pk")
+    rows = ranked.select_related("sweep__account")[(page - 1) * PAGE : page * PAGE]
+    names = panic.sweeps.order_by("account__name").values_list("account__name", flat=True)
+    return FoundOrders(
+        panic_id=panic.pk,
+        pressed_at=panic.pressed_at,
+        running=panic.sweeps.exclude(state__in=Sweep.OVER).exists(),
+        orders=tuple(FoundOrder(row.sweep.account.name, row.sweep_id, _order_line(row)) for row in rows),
+        total=total,
+        all=orders.count(),
+        page=page,
+        pages=pages,
+        accounts=tuple(names),
+        symbols=tuple(orders.order_by("symbol").values_list("symbol", flat=True).distinct()),
+        read_at=now,
     )
 
 

@@ -24,6 +24,7 @@ urlpatterns = [
     path("panics/", pages.panics, name="panics"),
     path("panics/two-steps/", presses.two_steps, name="two-steps"),
     path("panics/<int:pk>/", panics.panic, name="panic"),
+    path("panics/<int:pk>/orders/", panics.orders, name="panic-orders"),
     path("panics/<int:pk>/sweep/", panics.sweep_now, name="panic-sweep-now"),
     path("panics/<int:pk>/reason/", panics.reason, name="panic-reason"),
     path("panics/<int:pk>/release/", panics.release, name="panic-release"),

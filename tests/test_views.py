@@ -1034,3 +1034,64 @@ def test_a_press_says_its_scope_in_the_words_of_the_panic(browser: Client) -> No
     page = text(browser.get(f"/panics/two-steps/?{form.query}"))
 
     assert "Cancel the open orders of X of account alpha" in page
+
+
+# ---- orders that are looked for ----
+
+
+@pytest.fixture
+def found() -> Panic:
+    """A panic of two accounts: three orders of one, over two symbols, and 120 of the other."""
+    alpha, beta = make_account("alpha"), make_account("beta")
+    panic = make_panic()
+    first = make_sweep(panic, alpha, Sweep.State.CLEAR)
+    make_orders(first, "cancelled", 2)
+    make_orders(first, "unknown", 1, symbol="ETHUSDT")
+    make_orders(make_sweep(panic, beta, Sweep.State.CLEAR), "filled", 120)
+    make_orders(make_sweep(make_panic(), alpha), "rejected", 1)
+    return panic
+
+
+@pytest.mark.parametrize(
+    ("query", "told", "rows"),
+    [
+        ("", "123 of 123 orders", 100),
+        ("page=2", "123 of 123 orders", 23),
+        ("page=99", "123 of 123 orders", 23),
+        ("page=x&outcome=", "123 of 123 orders", 100),
+        ("outcome=cancelled", "2 of 123 orders", 2),
+        ("symbol=ETHUSDT", "1 of 123 orders", 1),
+        ("account=beta&outcome=filled&page=2", "120 of 123 orders", 20),
+        ("account=beta&outcome=cancelled", "0 of 123 orders", 1),  # which says that none does
+        ("outcome=nonsense", "0 of 123 orders", 1),
+    ],
+)
+def test_orders_of_a_panic_are_found(browser: Client, found: Panic, query: str, told: str, rows: int) -> None:
+    text = browser.get(f"/panics/{found.pk}/orders/?{query}").content.decode()
+
+    assert told in text
+    assert text.partition("<tbody")[2].count("<tr") == rows
+
+
+def test_found_orders_are_loudest_first_and_say_whose_they_are(browser: Client, found: Panic) -> None:
+    text = browser.get(f"/panics/{found.pk}/orders/").content.decode()
+
+    first = text.partition("<tbody")[2].partition("</tr>")[0]
+    assert ("UNKNOWN" in first, "<td>alpha</td>" in first, "ETHUSDT" in first) == (True, True, True)
+
+
+def test_found_orders_come_alone_for_htmx_and_again_only_while_the_panic_runs(
+    browser: Client, found: Panic
+) -> None:
+    address = f"/panics/{found.pk}/orders/?outcome=filled"
+    over = browser.get(address, headers={"HX-Request": "true"}).content.decode()
+    found.sweeps.filter(account__name="beta").update(state=Sweep.State.READING_BACK)
+
+    running = browser.get(address, headers={"HX-Request": "true"}).content.decode()
+
+    assert ("<html" in over, "hx-trigger" in over) == (False, False)
+    assert f'hx-get="{address}&amp;page=1" hx-trigger="every 2s"' in running
+
+
+def test_orders_of_a_panic_that_is_not_there_are_not_found(browser: Client) -> None:
+    assert browser.get("/panics/99/orders/").status_code == 404

@@ -1,5 +1,7 @@
 """The page of one panic, and what can be done there."""
 
+from urllib.parse import urlencode
+
 from django.contrib import messages
 from django.contrib.auth.decorators import permission_required
 from django.contrib.auth.models import User
@@ -12,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 from panicboard import countdowns, order_table, panic_state, panics, record
 from panicboard.forms import ReasonForm, ReleaseForm
 from panicboard.fragments import MOST_OPEN
-from panicboard.models import Panic
+from panicboard.models import Panic, SweptOrder
 from panicboard.order_table import OrderTable
 from panicboard.panic_state import PanicPage, SweepRow
 from panicboard.views.replies import go
@@ -65,6 +67,28 @@ def release(request: HttpRequest, pk: int) -> HttpResponse:
         said += f" Their countdowns are not armed again: see to it on their pages: {', '.join(names)}."
     messages.info(request, said)
     return go(request, found.get_absolute_url())
+
+
+@never_cache
+@require_safe
+def orders(request: HttpRequest, pk: int) -> HttpResponse:
+    """The orders of one panic that match `outcome`, `symbol` and `account`, a `page` at a time.
+
+    A page; or its table alone, for htmx.
+    """
+    found = get_object_or_404(Panic, pk=pk)
+    chosen = {name: request.GET.get(name, "") for name in ("outcome", "symbol", "account")}
+    number = request.GET.get("page", "")
+    page = int(number) if number.isdecimal() else 1
+    context = {
+        "found": order_table.find(found, utc_now(), page=page, **chosen),
+        "chosen": chosen,
+        "outcomes": SweptOrder.Outcome.choices,
+        "page": "panic",
+        "query": urlencode({name: value for name, value in chosen.items() if value}),
+    }
+    alone = request.headers.get("HX-Request")
+    return render(request, "partials/found_orders.html" if alone else "panic_orders.html", context)
 
 
 @never_cache
