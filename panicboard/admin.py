@@ -10,7 +10,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from panicboard import canary, countdowns, credentials, panics
+from panicboard import canary, countdowns, credentials, panics, walls
 from panicboard.models import (
     Account,
     AuditEntry,
@@ -27,6 +27,7 @@ from panicboard.models import (
     SweptOrder,
     Venue,
     VenueCall,
+    Wall,
 )
 from panicboard.venues import open_adapter
 from panicboard.venues.base import DIRECT, Credentials, Unlimited
@@ -379,6 +380,39 @@ class MaintenanceAdmin(admin.ModelAdmin):
     def save_model(self, request: HttpRequest, obj: Maintenance, form: Any, change: bool) -> None:
         obj.made_by = obj.made_by or request.user.get_username()
         super().save_model(request, obj, form, change)
+
+
+@admin.register(Wall)
+class WallAdmin(admin.ModelAdmin):
+    """Screens that nobody signs in to. Their addresses are shown once, when they are made."""
+
+    list_display = ("name", "made_at", "made_by", "seen_at", "revoked_at", "revoked_by")
+    fields = ("name",)
+    actions = ("revoke",)
+
+    def has_change_permission(self, request: HttpRequest, obj: Wall | None = None) -> bool:
+        return obj is None and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Wall | None = None) -> bool:
+        """What looked at the firm's orders, and since when, is not forgotten."""
+        return False
+
+    def save_model(self, request: HttpRequest, obj: Wall, form: Any, change: bool) -> None:
+        by, actor = request.user.get_username(), request.user
+        made, path = walls.make(obj.name, by=by, actor=actor)  # type: ignore[arg-type]
+        obj.pk = made.pk
+        address = request.build_absolute_uri(path)
+        said = format_html("The address of {}, shown this once: <code>{}</code>", obj.name, address)
+        self.message_user(request, said, messages.WARNING)
+
+    def log_addition(self, request: HttpRequest, obj: Wall, message: Any) -> Any:
+        return super().log_addition(request, Wall.objects.get(pk=obj.pk), message)
+
+    @admin.action(description="Revoke: their addresses lead nowhere from now on", permissions=["change"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[Wall]) -> None:
+        by, actor = request.user.get_username(), request.user
+        count = sum(walls.revoke(wall, by=by, actor=actor) for wall in queryset)  # type: ignore[arg-type]
+        self.message_user(request, f"{count} revoked.")
 
 
 class AccountRowsInline(admin.TabularInline):

@@ -169,6 +169,8 @@ class Summary:
     lapsing: int
     fired: int  # accounts
     running: int
+    not_clear: int  # sweeps that run on, and were not clear, or failed, when they last looked
+    unproven: int  # latched accounts whose venue was not read back empty since
     not_ready: int
     degraded: int
     oldest_check_at: datetime | None
@@ -446,6 +448,8 @@ def _summary(desks: Sequence[DeskRow], sweeps: Sequence[Sweep]) -> Summary:
         lapsing=sum(cell.lapsing for cell in cells),
         fired=sum(row.state is State.FIRED for row in rows),
         running=len({sweep.panic_id for sweep in sweeps if sweep.state not in Sweep.OVER}),
+        not_clear=sum(sweep.state in (Sweep.State.NOT_CLEAR, Sweep.State.FAILED) for sweep in sweeps),
+        unproven=sum(row.latch is not None and row.latch.read_back_at is None for row in rows),
         not_ready=sum(row.readiness.level in ("not_ready", "unknown") for row in enabled),
         degraded=sum(row.readiness.level == "degraded" for row in enabled),
         oldest_check_at=min(checked, default=None),

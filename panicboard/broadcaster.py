@@ -15,9 +15,13 @@ from datetime import datetime, timedelta
 from django.db import DatabaseError, close_old_connections, connections
 from django.utils import timezone
 
+from panicboard import version
 from panicboard.fragments import Fragments, Renderer, Topic
 
 logger = logging.getLogger(__name__)
+
+#: Fragments by topic and name: pages of different topics may share a viewer.
+News = dict[tuple[Topic, str], str]
 
 #: Seconds between two readings: while anything runs, and otherwise.
 BUSY_S, QUIET_S = 0.1, 1.0
@@ -40,12 +44,12 @@ class Viewer:
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self._lock = threading.Lock()
-        self._pending: Fragments = {}
+        self._pending: News = {}
 
-    def put(self, fragments: Fragments) -> None:
+    def put(self, news: News) -> None:
         """Leave fragments to be sent; older ones of the same name are replaced. From any thread."""
         with self._lock:
-            self._pending.update(fragments)
+            self._pending.update(news)
         self._call(self._wake.set)
 
     def end(self) -> None:
@@ -53,7 +57,7 @@ class Viewer:
         self.ended = True
         self._call(self._wake.set)
 
-    def take(self) -> Fragments:
+    def take(self) -> News:
         with self._lock:
             pending, self._pending = self._pending, {}
         return pending
@@ -120,6 +124,7 @@ class Broadcaster:
             "now": timezone.now().isoformat(),
             "read": read_at.isoformat() if read_at else None,
             "trouble": self._trouble,
+            "version": version.of_pages(),
         }
 
     def _run(self) -> None:
@@ -170,7 +175,7 @@ class Broadcaster:
         }
         for viewer in viewers:
             source = current if viewer in fresh else changed
-            news = {name: html for topic in viewer.topics for name, html in source[topic].items()}
+            news = {(topic, name): html for topic in viewer.topics for name, html in source[topic].items()}
             if news:
                 viewer.put(news)
         self._read_at = now

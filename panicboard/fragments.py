@@ -14,11 +14,12 @@ from django.http import QueryDict
 from django.template.loader import render_to_string
 from django.utils.safestring import mark_safe
 
-from panicboard import board_state, order_table, panic_state, readiness
+from panicboard import board_state, order_table, panic_state, readiness, wall_state
 from panicboard.board_state import Board, DeskRow
 from panicboard.models import AuditEntry, Countdown, Panic, Sweep
 from panicboard.panic_state import PanicPage
 from panicboard.readiness import SystemReadiness
+from panicboard.wall_state import WallPage
 
 #: Marks each fragment's elements for htmx: they replace those with the same id.
 OUT_OF_BAND = mark_safe(' hx-swap-oob="true"')
@@ -27,8 +28,8 @@ SYSTEM_EVERY = timedelta(seconds=1)
 #: These change with every reading; they are sent once in this time at most.
 SLOW = frozenset({"summary", "scope", "status"})
 SLOW_EVERY = timedelta(seconds=1)
-#: How many sweeps one page may have open at a time.
-MOST_OPEN = 20
+#: How many pages may share a stream, as the tabs of one browser do, and how many sweeps they may have open.
+MOST_SHARING, MOST_OPEN = 50, 60
 
 #: Fragments by name.
 Fragments = dict[str, str]
@@ -38,24 +39,33 @@ Part = tuple[str, str, Any, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """What a page shows: the board, one panic, the orders of one sweep, or only the masthead ("plain")."""
+    """What a page shows: the board, a panic, a sweep's orders, the masthead alone ("plain"), a wall."""
 
     kind: str
     pk: int = 0
     full: bool = False
 
+    @property
+    def key(self) -> str:
+        """Its name on the stream, by which each tab tells its own: `static/stream.js` makes the same."""
+        return "-".join([self.kind, *([str(self.pk)] if self.pk else []), *(["full"] if self.full else [])])
+
 
 def topics_of(query: QueryDict) -> frozenset[Topic]:
-    """The topics that a page asks for: `page=board`, `panic=<pk>`, with `sweep=<pk>` or `all=<pk>`."""
-    panic = query.get("panic", "")
-    if panic.isdecimal():
-        page = Topic("panic", int(panic))
-    else:
-        page = Topic("board" if query.get("page") == "board" else "plain")
-    full = {int(pk) for pk in query.getlist("all") if pk.isdecimal()}
-    short = {int(pk) for pk in query.getlist("sweep") if pk.isdecimal()} - full
-    opened = [Topic("orders", pk, full=pk in full) for pk in sorted(full | short)]
-    return frozenset([page, *opened[:MOST_OPEN]])
+    """The topics that pages ask for: `page=board`, `panic=<pk>`, with `sweep=<pk>` or `all=<pk>`.
+
+    One page asks for one of the first two kinds; tabs that share a stream ask for all of theirs at once.
+    """
+    pages = {Topic("board" if page == "board" else "plain") for page in query.getlist("page")}
+    pages |= {Topic("panic", pk) for pk in _numbers(query, "panic")}
+    opened = [Topic("orders", pk) for pk in sorted(_numbers(query, "sweep"))]
+    opened += [Topic("orders", pk, full=True) for pk in sorted(_numbers(query, "all"))]
+    shown = sorted(pages, key=lambda topic: (topic.kind, topic.pk))[:MOST_SHARING] or [Topic("plain")]
+    return frozenset([*shown, *opened[:MOST_OPEN]])
+
+
+def _numbers(query: QueryDict, name: str) -> set[int]:
+    return {int(value) for value in query.getlist(name) if value.isdecimal()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +112,7 @@ class Renderer:
 
     def _read_board(self, topics: set[Topic], now: datetime) -> Board:
         """The board; where no page shows more of it than the masthead, once a second is enough."""
-        shown = any(topic.kind == "board" for topic in topics)
+        shown = any(topic.kind in ("board", "wall") for topic in topics)
         if shown or self._board is None or now - self._board.read_at >= SLOW_EVERY:
             self._board = board_state.read(now, self._system_readiness(now))
         return self._board
@@ -142,6 +152,9 @@ def _panic_page(topic: Topic, now: datetime) -> PanicPage | None:
 def _parts(topic: Topic, board: Board, page: PanicPage | None, trouble: str) -> Iterator[Part]:
     if topic.kind == "orders":
         yield from _order_parts(topic)
+        return
+    if topic.kind == "wall":
+        yield from _wall_parts(wall_state.of(board, board.read_at))
         return
     if topic.kind == "board":
         for desk in board.desks:
@@ -190,6 +203,12 @@ def _panic_parts(page: PanicPage) -> Iterator[Part]:
     yield "facts", "panic_facts", page.facts, {"facts": page.facts}
     yield "seen", "release_seen", page.head.tally, {"head": page.head}
     yield "alert", "alert", page.alerts, {"alerts": page.alerts}
+
+
+def _wall_parts(wall: WallPage) -> Iterator[Part]:
+    yield "wall-top", "wall_top", (wall.environment, wall.is_live), {"wall": wall}
+    yield "wall-hero", "wall_hero", wall.hero, {"hero": wall.hero}
+    yield "wall-tiles", "wall_tiles", wall.tiles, {"tiles": wall.tiles}
 
 
 def _order_parts(topic: Topic) -> Iterator[Part]:

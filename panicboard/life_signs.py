@@ -3,8 +3,6 @@
 The address holds a secret, as in cron monitoring. It is shown once, when it is made; only its hash is kept.
 """
 
-import hashlib
-import secrets
 from collections.abc import Iterable
 
 from django.contrib.auth.models import User
@@ -12,7 +10,7 @@ from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
 
-from panicboard import audit
+from panicboard import audit, secret_paths
 from panicboard.models import Account, AuditEntry, LifeSign
 
 BOT_SILENCE_S, OPERATOR_SILENCE_S = 30, 900
@@ -27,12 +25,12 @@ def make_bot_address(
     Raises ValueError for a silence that makes no sense.
     """
     _check(silence_s)
-    secret = secrets.token_urlsafe(32)
+    secret = secret_paths.new_secret()
     with transaction.atomic():
         LifeSign.objects.update_or_create(
             account=account,
             kind=LifeSign.Kind.BOT,
-            defaults={"silence_s": silence_s, "secret_hash": _hash(secret)},
+            defaults={"silence_s": silence_s, "secret_hash": secret_paths.hash_of(secret)},
         )
         detail = f"a new address for the bot, silent after {silence_s} s"
         audit.record(AuditEntry.Action.LIFE_SIGN, by_name=by, by=actor, account=account, detail=detail)
@@ -57,7 +55,7 @@ def expect_operator(
 
 def beat(secret: str) -> bool:
     """Hear a bot. Returns whether any account's bot has this secret."""
-    known = LifeSign.objects.filter(secret_hash=_hash(secret), kind=LifeSign.Kind.BOT)
+    known = LifeSign.objects.filter(secret_hash=secret_paths.hash_of(secret), kind=LifeSign.Kind.BOT)
     return bool(known.update(last_at=timezone.now(), last_by="bot"))
 
 
@@ -70,8 +68,3 @@ def confirm_presence(accounts: Iterable[Account], *, by: str) -> int:
 def _check(silence_s: int) -> None:
     if not SHORTEST_S <= silence_s <= LONGEST_S:
         raise ValueError(f"a silence of {silence_s} s: {SHORTEST_S} to {LONGEST_S} s make sense")
-
-
-def _hash(secret: str) -> str:
-    # A random secret of 256 bits: nothing is to be gained by a slow hash.
-    return hashlib.sha256(secret.encode()).hexdigest()

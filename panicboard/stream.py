@@ -1,8 +1,8 @@
 """The stream: one server-sent-events connection a page, and the poll that stands in for it.
 
-A `fragment` event carries what htmx swaps; a `tick` every second carries the server's time and the time
-of the last reading that succeeded; `login` says that the login has expired. The browser alone decides
-that a page is stale.
+A `fragment` event carries what htmx swaps, and as its id the topic it belongs to, for the tabs of a browser
+share one stream; a `tick` every second carries the server's time and the time of the last reading that
+succeeded; `login` says that the login has expired. The browser alone decides that a page is stale.
 """
 
 import asyncio
@@ -10,7 +10,8 @@ import contextlib
 import json
 import signal
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -22,6 +23,7 @@ from django.http import HttpRequest, JsonResponse, StreamingHttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
+from panicboard import version
 from panicboard.broadcaster import Viewer, broadcaster
 from panicboard.fragments import Renderer, Topic, topics_of
 
@@ -39,7 +41,13 @@ async def events(request: HttpRequest) -> StreamingHttpResponse:
     signed_in = user.is_authenticated and request.session.session_key
     # The stream lives long; the connection by which the login was looked up must not.
     await sync_to_async(connections.close_all)()
-    frames = _Frames(topics, request.session) if signed_in else _signed_out()
+    if not signed_in:
+        return reply(ended("login"))
+    return reply(Frames(topics, partial(_is_signed_in, request.session), CHECK_LOGIN_S, "login"))
+
+
+def reply(frames: AsyncIterable[str]) -> StreamingHttpResponse:
+    """A stream that no proxy keeps or holds back."""
     return StreamingHttpResponse(
         frames,
         content_type="text/event-stream",
@@ -53,22 +61,30 @@ def poll(request: HttpRequest) -> JsonResponse:
     """The same state in one reply, for browsers that get no stream: the tick and every fragment."""
     if not request.user.is_authenticated:
         return JsonResponse({}, status=401)
+    return poll_reply(topics_of(request.GET))
+
+
+def poll_reply(topics: frozenset[Topic]) -> JsonResponse:
+    """The tick and every fragment of these topics, read now."""
     now = timezone.now()
-    topics = Renderer().read(topics_of(request.GET), now)
-    fragments = [html for topic in topics.values() for html in topic.values()]
-    tick = {"now": now.isoformat(), "read": now.isoformat(), "trouble": ""}
+    read = Renderer().read(topics, now)
+    fragments = [html for topic in read.values() for html in topic.values()]
+    tick = {"now": now.isoformat(), "read": now.isoformat(), "trouble": "", "version": version.of_pages()}
     return JsonResponse({"tick": tick, "fragments": fragments}, headers={"Cache-Control": "no-store"})
 
 
-class _Frames:
-    """What one page is sent, until it goes, its login expires, or the process ends.
+class Frames:
+    """What one page is sent, until it goes, it `may_look` no longer, or the process ends.
 
-    Closed by Django with its response, however that ended.
+    That is asked every `check_s`, and its end said as the event `farewell`. Closed by Django with its
+    response, however that ended.
     """
 
-    def __init__(self, topics: frozenset[Topic], session: SessionBase) -> None:
+    def __init__(
+        self, topics: frozenset[Topic], may_look: Callable[[], bool], check_s: float, farewell: str
+    ) -> None:
         self._topics = topics
-        self._session = session
+        self._may_look, self._check_s, self._farewell = may_look, check_s, farewell
         self._viewer: Viewer | None = None
 
     def __aiter__(self) -> AsyncIterator[str]:
@@ -82,42 +98,48 @@ class _Frames:
         _end_streams_on_signals(asyncio.get_running_loop())
         self._viewer = viewer = broadcaster.join(self._topics)
         clock = asyncio.get_running_loop().time
-        tick_at, check_at = clock(), clock() + CHECK_LOGIN_S
+        tick_at, check_at = clock(), clock() + self._check_s
         yield "retry: 1000\n\n"
         while not viewer.ended:
             await viewer.wait(tick_at - clock())
-            frame = "".join(_event("fragment", html) for html in viewer.take().values())
+            news = viewer.take()
+            frame = "".join(_event("fragment", html, topic.key) for (topic, _), html in news.items())
             if clock() >= tick_at:
                 frame += _event("tick", json.dumps(broadcaster.tick()))
                 tick_at = max(tick_at + TICK_S, clock())
             if frame:
                 yield frame
             if clock() >= check_at:
-                check_at = clock() + CHECK_LOGIN_S
-                if not await sync_to_async(_is_signed_in, thread_sensitive=False)(self._session):
-                    yield _event("login", "expired")
+                check_at = clock() + self._check_s
+                if not await sync_to_async(self._ask, thread_sensitive=False)():
+                    yield _event(self._farewell, "expired")
                     return
 
+    def _ask(self) -> bool:
+        try:
+            return self._may_look()
+        except DatabaseError:
+            return True  # nobody knows; the ticks tell of the trouble
+        finally:
+            connections.close_all()
 
-async def _signed_out() -> AsyncIterator[str]:
-    yield _event("login", "expired")
+
+async def ended(farewell: str) -> AsyncIterator[str]:
+    """A stream that has nothing to say but this."""
+    yield _event(farewell, "expired")
 
 
-def _event(name: str, data: str) -> str:
+def _event(name: str, data: str, id_: str = "") -> str:
+    named = f"id: {id_}\nevent: {name}\n" if id_ else f"event: {name}\n"
     lines = "".join(f"data: {line}\n" for line in data.splitlines() if line.strip()) or "data:\n"
-    return f"event: {name}\n{lines}\n"
+    return f"{named}{lines}\n"
 
 
 def _is_signed_in(session: SessionBase) -> bool:
     """Whether the login of this session holds, looked up anew."""
     request = HttpRequest()
     request.session = type(session)(session.session_key)
-    try:
-        return bool(auth.get_user(request).is_authenticated)
-    except DatabaseError:
-        return True  # nobody knows; the ticks tell of the trouble
-    finally:
-        connections.close_all()
+    return bool(auth.get_user(request).is_authenticated)
 
 
 _signals_taken = False

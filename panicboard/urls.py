@@ -5,7 +5,7 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
 from panicboard import stream
-from panicboard.views import countdowns, pages, panics, presses
+from panicboard.views import countdowns, pages, panics, presses, walls
 
 urlpatterns = [
     path("", pages.board, name="board"),
@@ -30,6 +30,9 @@ urlpatterns = [
     path("panics/<int:pk>/release/", panics.release, name="panic-release"),
     path("panics/<int:pk>/record.json", panics.record_file, name="panic-record"),
     path("beat/<str:secret>/", countdowns.beat, name="beat"),
+    path("wall/<str:secret>/", walls.wall, name="wall"),
+    path("wall/<str:secret>/events/", walls.events, name="wall-events"),
+    path("wall/<str:secret>/poll/", walls.poll, name="wall-poll"),
     path("events/", stream.events, name="events"),
     path("events/poll/", stream.poll, name="events-poll"),
     path("login/", LoginView.as_view(template_name="login.html"), name="login"),

@@ -1,50 +1,29 @@
 // What a page does by itself: hold to press, ages and staleness, the stream, the order of rows.
 // Nothing depends on it: without a script a stop leads to two steps, and a reload shows what is so now.
 
+import { DASHES_S, STALE_S, ServerTime, age, clock, write } from "./clock.js";
+import { sound } from "./sound.js";
+import { open } from "./stream.js";
+
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 const byId = id => document.getElementById(id);
 const body = document.body;
 const stream = byId("stream");
 
-// ---- the server's time: what it said last, and what has passed here since ----
-const STALE_S = 5, DASHES_S = 15;
-let serverMs = Date.parse(body.dataset.now), readMs = serverMs, trouble = "", signedOut = false;
-// The page was made before its script ran, and no later than its first byte came.
-const [arrival] = performance.getEntriesByType("navigation"), pageAt = arrival ? arrival.responseStart : performance.now();
-let heard = { steady: pageAt, wall: Date.now() - (performance.now() - pageAt) };
-// What the server's time is ahead of the steady clock here: of its last words the one that was quickest to come.
-let ahead = [serverMs - pageAt];
-// The steady clock stands still while a computer sleeps; the other one may be set. The longer time counts.
-const silentMs = () => Math.max(performance.now() - heard.steady, Date.now() - heard.wall);
-const serverNow = () => heard.steady + Math.max(...ahead) + silentMs();
+const time = new ServerTime(body.dataset.now);
+let signedOut = false;
 
-function hear(tick) {
-  serverMs = Date.parse(tick.now);
-  readMs = tick.read ? Date.parse(tick.read) : readMs;
-  trouble = tick.trouble;
-  heard = { steady: performance.now(), wall: Date.now() };
-  ahead = [...ahead.slice(-7), serverMs - heard.steady];
-}
-
-const clock = ms => new Date(ms).toISOString().slice(11, 19);
-function age(ms) {
-  const s = Math.max(0, ms / 1000);
-  if (s < 3) return s.toFixed(1) + " s ago";
-  if (s < 120) return Math.floor(s) + " s ago";
-  return s < 7200 ? Math.floor(s / 60) + " min ago" : "";
-}
 function longAge(ms) {
   const hours = Math.floor(ms / 3_600_000);
   return hours < 72 ? hours + " h ago" : Math.floor(hours / 24) + " days ago";
 }
-function write(element, text) { if (element.textContent !== text) element.textContent = text; }
 
 // ---- painting: everything that changes with time alone, ten times a second ----
 function paint() {
-  const now = serverNow(), behindS = Math.max(silentMs(), now - readMs) / 1000;
-  for (const time of $$("time[data-age]")) {
-    const at = Date.parse(time.dateTime);
-    write(time, age(now - at) || (time.dataset.age === "long" ? longAge(now - at) : clock(at)));
+  const now = time.now(), behindS = time.behindS();
+  for (const one of $$("time[data-age]")) {
+    const at = Date.parse(one.dateTime);
+    write(one, age(now - at) || (one.dataset.age === "long" ? longAge(now - at) : clock(at)));
   }
   for (const chip of $$("[data-proof]")) {
     const s = (now - Date.parse(chip.dataset.proof)) / 1000;
@@ -79,10 +58,10 @@ function paintStale(behindS) {
   body.classList.toggle("stale", stale);
   body.classList.toggle("dashes", dashes);
   if (!stale) { write(byId("stale-line"), ""); return; }
-  const [say, why] = $$("#stale p"), since = clock(Math.min(readMs, serverMs));
+  const [say, why] = $$("#stale p"), since = time.since();
   write(say, signedOut ? "SIGNED OUT" : `STALE ${Math.floor(behindS)} s`);
   write(why, signedOut ? `Values are those of ${since}. The stop still works: it asks you to sign in, then to confirm.`
-    : trouble ? `${trouble} since ${since}. The stop still sends.`
+    : time.trouble ? `${time.trouble} since ${since}. The stop still sends.`
     : `No word from the server since ${since}. The stop still works: a press is sent straight from this page.`);
   write(byId("stale-line"), signedOut ? "Signed out." : dashes ? "Stale, values withheld." : "Stale.");
   const scope = byId("stop-scope").dataset;
@@ -145,7 +124,7 @@ function holdable(form) {
     letGo();
     sending = true;
     form.style.setProperty("--held", 1);
-    words("SENT", [clock(serverNow()), "waiting"], "Sent");
+    words("SENT", [clock(time.now()), "waiting"], "Sent");
     setField("held_ms", heldMs);
     // A page may be older than the login; the cookie is not.
     const token = document.cookie.match(/(?:^|; )csrftoken=([^;]+)/);
@@ -184,21 +163,41 @@ function holdable(form) {
   return () => { if (!from && !sending && say.textContent !== "NOT SENT" && say.textContent !== "NO ANSWER") rest(); };
 }
 
-// ---- the stream: htmx's extension swaps what arrives; a poll stands in where nothing does ----
-const POLL_MS = 2000, QUIET_MS = 3000;
+// ---- the stream: shared with the other tabs where that can be; a poll stands in where nothing arrives ----
+const POLL_MS = 2000, QUIET_MS = 3000, ALIVE_MS = 10_000;
 const inFull = new URLSearchParams(location.search).getAll("all");
 const opened = new Map($$("tr.detail:not([hidden])").map(row => [row.dataset.sweep, inFull.includes(row.dataset.sweep)]));
 const printing = document.querySelector("[data-print]");
-let source = null, connects = 0, polls = 0;
+let shared = null, source = null, polls = 0;
 
-function address(base) {
-  const sweeps = printing ? "" : [...opened].map(([pk, full]) => `&${full ? "all" : "sweep"}=${pk}`).join("");
-  return base + sweeps;
+function query() {
+  const sweeps = printing ? [] : [...opened].map(([pk, full]) => `${full ? "all" : "sweep"}=${pk}`);
+  return [stream.dataset.topics, ...sweeps].filter(Boolean).join("&");
+}
+function share() {
+  if (!window.SharedWorker) return;
+  shared = new SharedWorker(stream.dataset.worker, { type: "module" });
+  shared.port.onmessage = e => hearEvent(e.data);
+  shared.onerror = () => { shared = null; connect(); };
 }
 function connect() {
-  if (signedOut || document.hidden) return; // a browser opens few connections to one host: hidden pages poll
-  stream.setAttribute("sse-connect", address(stream.dataset.events) + "&n=" + ++connects);
-  htmx.process(stream);
+  if (signedOut) return;
+  if (shared) { shared.port.postMessage({ address: stream.dataset.events, query: query() }); return; }
+  if (source) source.close();
+  // A browser opens few connections to one server: where none can be shared, hidden pages poll.
+  if (!document.hidden) source = open(`${stream.dataset.events}?${query()}`, hearEvent);
+}
+function hearEvent({ name, data }) {
+  if (name === "fragment") swap([data]);
+  else if (name === "tick") { time.hear(JSON.parse(data)); paint(); }
+  else leave();
+}
+let swaps = 0;
+function swap(fragments) {
+  for (const html of fragments) htmx.swap(stream, html, { swapStyle: "none", swapDelay: 0, settleDelay: 0 });
+  // Many may come at once; what they have in common is done after the last.
+  clearTimeout(swaps);
+  swaps = setTimeout(swapped);
 }
 function leave() {
   signedOut = true;
@@ -206,16 +205,15 @@ function leave() {
   paint();
 }
 async function poll() {
-  const reply = await fetch(address(stream.dataset.poll), { signal: AbortSignal.timeout(5000) }).catch(() => null);
+  const reply = await fetch(`${stream.dataset.poll}?${query()}`, { signal: AbortSignal.timeout(5000) }).catch(() => null);
   if (reply && reply.status === 401) leave();
   if (!reply || !reply.ok) return;
   const { tick, fragments } = await reply.json();
-  for (const html of fragments) htmx.swap(stream, html, { swapStyle: "none", swapDelay: 0, settleDelay: 0 });
-  hear(tick);
-  swapped();
+  time.hear(tick);
+  swap(fragments);
 }
 function watch() {
-  if (signedOut || silentMs() < QUIET_MS) return;
+  if (signedOut || time.silentMs() < QUIET_MS) return;
   poll();
   if (++polls % 5 === 0) connect(); // and try the stream again now and then
 }
@@ -289,23 +287,22 @@ document.addEventListener("click", e => {
 // ---- start ----
 const stops = $$("form[data-hold]").map(holdable);
 const layout = byId("summary").dataset.layout;
-htmx.createEventSource = url => {
-  if (source) source.close();
-  source = new EventSource(url);
-  source.addEventListener("tick", e => { hear(JSON.parse(e.data)); paint(); });
-  source.addEventListener("login", leave);
-  return source;
-};
-stream.addEventListener("htmx:sseMessage", swapped);
-document.addEventListener("visibilitychange", () => document.hidden ? source && source.close() : connect());
+document.addEventListener("visibilitychange", () => {
+  if (shared) return;
+  if (document.hidden && source) source.close();
+  else connect();
+});
+window.addEventListener("pagehide", () => shared && shared.port.postMessage({ bye: true }));
 window.addEventListener("blur", () => holding && holding());
 window.addEventListener("pageshow", e => { if (e.persisted) location.reload(); });
 const close = byId("refusal-close");
 close.hidden = false;
 close.addEventListener("click", () => byId("refusal").replaceChildren());
+share();
 connect();
 swapped();
 setInterval(paint, 100);
+setInterval(() => shared && shared.port.postMessage({}), ALIVE_MS);
 setInterval(watch, POLL_MS);
 setInterval(() => {
   const board = byId("board"), sweeps = byId("sweeps");
@@ -314,4 +311,5 @@ setInterval(() => {
   // Accounts came or went: the rows of this page no longer fit.
   if (byId("main").classList.contains("live") && byId("summary").dataset.layout !== layout && !holding && !isHeld(byId("main"))) location.reload();
 }, 1000);
+sound(byId("sound"), () => byId("summary"), () => body.classList.contains("stale"));
 if (printing) window.addEventListener("load", () => window.print());

@@ -26,8 +26,8 @@ from django.test import AsyncClient, Client
 from django.utils import timezone
 
 from panicboard import audit, broadcaster, processes, stream
-from panicboard.broadcaster import Broadcaster, Viewer
-from panicboard.fragments import Fragments, Renderer, Topic, topics_of
+from panicboard.broadcaster import Broadcaster, News, Viewer
+from panicboard.fragments import MOST_OPEN, MOST_SHARING, Fragments, Renderer, Topic, topics_of
 from panicboard.middleware import POLICY
 from panicboard.models import AuditEntry, Countdown, Sweep, SweptOrder
 from tests import countdown_rows
@@ -61,7 +61,11 @@ async def news(viewer: Viewer) -> Fragments:
     """The next fragments that the viewer would send."""
     while not (fragments := viewer.take()):
         await viewer.wait(5)
-    return fragments
+    return named(fragments)
+
+
+def named(fragments: News) -> Fragments:
+    return {name: html for (_, name), html in fragments.items()}
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -80,17 +84,31 @@ async def until(condition: Callable[[], Any]) -> None:
         ("page=board", {Topic("board")}),
         ("page=moon&sweep=x&panic=", {Topic("plain")}),
         ("panic=208&sweep=5&all=7", {Topic("panic", 208), Topic("orders", 5), Topic("orders", 7, full=True)}),
-        ("panic=208&sweep=5&all=5", {Topic("panic", 208), Topic("orders", 5, full=True)}),
+        (
+            "page=board&page=plain&panic=208&panic=209&sweep=5&all=5",  # of tabs that share one stream
+            {
+                *(Topic("board"), Topic("plain"), Topic("panic", 208), Topic("panic", 209)),
+                *(Topic("orders", 5), Topic("orders", 5, full=True)),
+            },
+        ),
     ],
 )
 def test_topics_are_what_the_page_asks_for(query: str, topics: set[Topic]) -> None:
     assert topics_of(QueryDict(query)) == topics
 
 
-def test_topics_open_at_most_twenty_sweeps() -> None:
-    query = "&".join(["panic=1", *(f"sweep={pk}" for pk in range(100))])
+def test_topics_of_one_stream_are_limited() -> None:
+    query = "&".join([*(f"panic={pk}" for pk in range(100)), *(f"sweep={pk}" for pk in range(100))])
 
-    assert len(topics_of(QueryDict(query))) == 21
+    assert len(topics_of(QueryDict(query))) == MOST_SHARING + MOST_OPEN
+
+
+def test_topics_have_the_names_by_which_tabs_tell_theirs() -> None:
+    query = QueryDict("page=board&page=plain&panic=208&sweep=5&all=7")
+
+    assert sorted(topic.key for topic in topics_of(query)) == [
+        *("board", "orders-5", "orders-7-full", "panic-208", "plain")
+    ]
 
 
 # ---- the broadcaster ----
@@ -131,7 +149,7 @@ def test_a_viewer_that_reads_slowly_holds_only_the_latest_of_each_fragment() -> 
         broadcaster = Broadcaster(lambda: renderer)
         slow = broadcaster.join(BOARD)
         await until(lambda: len(renderer.troubles) > 9)
-        seen = slow.take()
+        seen = named(slow.take())
         broadcaster.leave(slow)
         return seen
 

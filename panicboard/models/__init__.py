@@ -4,6 +4,7 @@ from panicboard.models.canaries import CanaryRun
 from panicboard.models.countdowns import Countdown, Follow, LifeSign, Maintenance
 from panicboard.models.panics import AuditEntry, Panic, Sweep, SweptOrder
 from panicboard.models.processes import Beat, Lease
+from panicboard.models.walls import Wall
 
 __all__ = [
     "Account",
@@ -23,4 +24,5 @@ __all__ = [
     "SweptOrder",
     "Venue",
     "VenueCall",
+    "Wall",
 ]

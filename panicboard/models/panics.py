@@ -217,6 +217,7 @@ class AuditEntry(models.Model):
         UNLOCKED = "unlocked", "unlocked a venue"
         FIRED = "fired", "countdown ran out"
         LIFE_SIGN = "life sign", "set up a life sign"
+        WALL = "wall", "made or revoked a wall"
 
     at = models.DateTimeField()
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True)

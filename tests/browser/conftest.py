@@ -39,7 +39,15 @@ class Firm:
 
     def __init__(self, var: Path) -> None:
         self._var = var
-        environment = {**os.environ, "PANICBOARD_VAR": str(var)}
+        self.start()
+        self.venue = self.one("SELECT base_url FROM panicboard_venue")
+        self.wait(lambda: self.one("SELECT COUNT(*) FROM panicboard_reading WHERE read_at IS NULL") == 0)
+        self.orders = self.open_orders()
+        self.accounts = self.one("SELECT COUNT(*) FROM panicboard_account")
+
+    def start(self) -> None:
+        """Start it, anew after it was stopped: at another address, with other venues."""
+        environment = {**os.environ, "PANICBOARD_VAR": str(self._var)}
         argv = [
             sys.executable,
             str(ROOT / "manage.py"),
@@ -61,19 +69,40 @@ class Firm:
             if "Stop:" in line:
                 break
         assert self.url, "the demo did not come up"
-        self.venue = self.one("SELECT base_url FROM panicboard_venue")
-        self.wait(lambda: self.one("SELECT COUNT(*) FROM panicboard_reading WHERE read_at IS NULL") == 0)
-        self.orders = self.open_orders()
-        self.accounts = self.one("SELECT COUNT(*) FROM panicboard_account")
 
     def open_orders(self) -> int:
         """How many orders the venues hold, by their own books."""
         reply = requests.get(f"{self.venue}/simulator/book", params={"open": "1"}, timeout=30)
         return len(reply.json()["orders"])
 
-    def control(self, method: str, path: str, **given: object) -> None:
+    def make_wall(self, name: str) -> str:
+        """Make a wall in the admin. Returns its path, as the administrator is shown it."""
+        made = self._admin("wall/add/", name=name)
+        path = re.search(r"/wall/[\w-]{40,}/", made)
+        assert path, made
+        return path.group()
+
+    def revoke_wall(self, name: str) -> None:
+        chosen = self.one(f"SELECT id FROM panicboard_wall WHERE name = '{name}'")
+        self._admin("wall/", action="revoke", _selected_action=chosen)
+
+    def _admin(self, path: str, **fields: object) -> str:
+        """Post a form of the admin. Returns the page that came of it."""
+        with requests.Session() as session:
+            session.trust_env = False
+            session.get(f"{self.url}/login/", timeout=30)
+            for address, form in (
+                (f"{self.url}/login/", {"username": "admin", "password": PASSWORD}),
+                (f"{self.url}/admin/panicboard/{path}", fields),
+            ):
+                token = session.cookies["csrftoken"]
+                reply = session.post(address, {**form, "csrfmiddlewaretoken": token}, timeout=30)
+                assert reply.ok, reply.text
+            return reply.text
+
+    def control(self, method: str, what: str, **given: object) -> None:
         """Have the simulated venues do something."""
-        reply = requests.request(method, f"{self.venue}/simulator/{path}", json=given, timeout=30)
+        reply = requests.request(method, f"{self.venue}/simulator/{what}", json=given, timeout=30)
         assert reply.ok, reply.text
 
     def wait_until_clear(self) -> None:
@@ -134,22 +163,23 @@ def firm(tmp_path: Path) -> Iterator[Firm]:
 def signed_in(chromium: Browser, firm: Firm) -> Iterator[Callable[..., Page]]:
     """Open a page on which a risk manager is signed in; options are those of a browser context.
 
-    `scripts` run in every page before any of its own.
+    `scripts` run in every page before any of its own; `url` is where the product is seen from, if not itself.
     """
     contexts = []
 
-    def open_page(scripts: Sequence[str] = (), **options: object) -> Page:
+    def open_page(scripts: Sequence[str] = (), url: str = "", **options: object) -> Page:
+        url = url or firm.url
         context = chromium.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
         contexts.append(context)
         for script in scripts:
             context.add_init_script(script)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(f"{firm.url}/login/")
+        page.goto(f"{url}/login/")
         page.locator("input[name=username]").fill("risk.desk1")
         page.locator("input[name=password]").fill(PASSWORD)
         page.locator("input[name=password]").press("Enter")
-        page.wait_for_url(f"{firm.url}/")
+        page.wait_for_url(f"{url}/")
         return page
 
     errors: list[str] = []

@@ -55,20 +55,6 @@ def test_press_works_without_javascript_in_two_steps(signed_in: Callable[..., Pa
     firm.wait_until_clear()
 
 
-def test_page_follows_a_panic_by_polling_where_the_stream_is_refused(page: Page, firm: Firm) -> None:
-    refused: list[str] = []
-    page.on("requestfailed", lambda request: refused.append(request.url))
-    page.route(re.compile(r"/events/\?"), lambda route: route.abort())
-    page.goto(firm.url)
-
-    hold_stop(page, HOLD_MS)
-
-    page.wait_for_url(re.compile(r"/panics/\d+/$"))
-    expect(page.locator("h1.big")).to_have_text(f"0 of {firm.orders} still open", timeout=60_000)
-    expect(page.locator("body")).not_to_have_class(re.compile("stale"))
-    assert any("/events/?" in url for url in refused)
-
-
 def test_release_needs_a_reason_and_then_lets_go(page: Page, firm: Firm) -> None:
     page.goto(firm.url)
     hold_stop(page, HOLD_MS)

@@ -1,0 +1,95 @@
+"""What holds on every page: the stop is where it always is, nobody is shut out, motion can be had less of."""
+
+from collections.abc import Callable
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Firm
+from tests.browser.test_press import HOLD_MS, hold_stop
+
+PAGES = (
+    "/",
+    "/panics/",
+    "/panics/1/",
+    "/panics/1/?record=1",
+    "/panics/two-steps/?scope=all",
+    "/accounts/1/",
+    "/accounts/1/countdowns/",
+    "/limits/",
+    "/presence/",
+    "/no-such-page/",
+)
+WITHOUT_LOGIN = ("/login/",)
+WIDTHS = {1440: 900, 1024: 768, 390: 844}
+SERIOUS = {"serious", "critical"}
+
+
+@pytest.fixture
+def firm_in_a_panic(signed_in: Callable[..., Page], firm: Firm) -> Firm:
+    """One panic is over, so that every page has something to show; its accounts are latched."""
+    page = signed_in()
+    hold_stop(page, HOLD_MS)
+    page.wait_for_url("**/panics/1/")
+    firm.wait_until_clear()
+    page.context.close()
+    return firm
+
+
+def test_stop_is_at_the_same_place_on_every_page(
+    signed_in: Callable[..., Page], firm_in_a_panic: Firm
+) -> None:
+    for width, height in WIDTHS.items():
+        page = signed_in(viewport={"width": width, "height": height})
+        places = {}
+        for path in PAGES:
+            page.goto(firm_in_a_panic.url + path)
+            button = page.locator("#stop button.press")
+            expect(button).to_be_visible()
+            places[path] = button.bounding_box()
+        first = places[PAGES[0]]
+        for path, place in places.items():
+            assert all(abs(place[side] - first[side]) <= 1 for side in place), (width, path, place, first)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_no_page_shuts_anybody_out(
+    signed_in: Callable[..., Page], firm_in_a_panic: Firm, scheme: str, width: int
+) -> None:
+    page = signed_in(viewport={"width": width, "height": WIDTHS[width]}, color_scheme=scheme)
+    found = []
+    for path in (*PAGES, firm_in_a_panic.make_wall("floor 3")):
+        page.goto(firm_in_a_panic.url + path)
+        found += violations(page, path)
+    page.context.clear_cookies()
+    for path in WITHOUT_LOGIN:
+        page.goto(firm_in_a_panic.url + path)
+        found += violations(page, path)
+
+    assert found == [], "\n".join(found)
+
+
+def violations(page: Page, path: str) -> list[str]:
+    """What axe finds that is serious: the rule, where, and what is wrong there."""
+    page.wait_for_timeout(300)  # the page's script has painted
+    results = Axe().run(page).response
+    return [
+        f"{path}: {one['id']} ({one['help']}) at {node['target']}: {node['failureSummary']}"
+        for one in results["violations"]
+        if one["impact"] in SERIOUS
+        for node in one["nodes"]
+    ]
+
+
+def test_whoever_wants_less_motion_gets_none_that_runs_by_itself(
+    signed_in: Callable[..., Page], firm_in_a_panic: Firm
+) -> None:
+    page = signed_in(reduced_motion="reduce")
+    for path in (*PAGES, firm_in_a_panic.make_wall("floor 3")):
+        page.goto(firm_in_a_panic.url + path)
+        running = page.evaluate(
+            "document.getAnimations().filter(a => a.playState === 'running').map(a => a.animationName)"
+        )
+        assert running == [], path
