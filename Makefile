@@ -18,8 +18,14 @@ PYTHON = $(shell for python in python3 python3.13 python3.12 python3.11 python; 
 run: $(VENV)/installed
 	@exec $(VENV)/bin/python manage.py up --demo --port $(PORT) --simulator-port $(SIMULATOR_PORT) $(ARGS)
 
+# Two processes side by side, for most tests wait; then the browser's, each of which wants the machine to itself.
 test: $(VENV)/installed-dev
+ifdef ARGS
 	$(VENV)/bin/python -m pytest $(ARGS)
+else
+	$(VENV)/bin/python -m pytest --numprocesses 2 --dist loadfile --ignore tests/browser
+	$(VENV)/bin/python -m pytest -rs tests/browser
+endif
 
 bench: $(VENV)/installed-dev
 	$(VENV)/bin/python -m tests.bench $(if $(ONLY),--only $(ONLY))

@@ -5,6 +5,7 @@ Sweeps are read before their orders: a sweep is written clear after its last ord
 later can never be older than the state beside it.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -454,8 +455,13 @@ def _summary(desks: Sequence[DeskRow], sweeps: Sequence[Sweep]) -> Summary:
         degraded=sum(row.readiness.level == "degraded" for row in enabled),
         oldest_check_at=min(checked, default=None),
         latched=sum(row.latch is not None for row in rows),
-        layout=" ".join(f"{desk.pk}:{','.join(sorted(row.name for row in desk.rows))}" for desk in desks),
+        layout=_layout(desks),
     )
+
+
+def _layout(desks: Sequence[DeskRow]) -> str:
+    named = " ".join(f"{desk.pk}:{','.join(sorted(row.name for row in desk.rows))}" for desk in desks)
+    return hashlib.sha256(named.encode()).hexdigest()[:12]
 
 
 def _running(sweeps: Sequence[Sweep], tallies: Mapping[int, Tally]) -> tuple[RunningPanic, ...]:

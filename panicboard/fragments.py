@@ -15,7 +15,7 @@ from django.template.loader import render_to_string
 from django.utils.safestring import mark_safe
 
 from panicboard import board_state, order_table, panic_state, readiness, wall_state
-from panicboard.board_state import Board, DeskRow
+from panicboard.board_state import AccountRow, Board, DeskRow
 from panicboard.models import AuditEntry, Countdown, Panic, Sweep
 from panicboard.panic_state import PanicPage
 from panicboard.readiness import SystemReadiness
@@ -23,6 +23,8 @@ from panicboard.wall_state import WallPage
 
 #: Marks each fragment's elements for htmx: they replace those with the same id.
 OUT_OF_BAND = mark_safe(' hx-swap-oob="true"')
+#: So long after it was folded away an account's row is sent on: a page may still show it.
+FOLDED_FOR = timedelta(seconds=60)
 #: The queue is asked this often at most: it may take its time to answer.
 SYSTEM_EVERY = timedelta(seconds=1)
 #: These change with every reading; they are sent once in this time at most.
@@ -39,7 +41,10 @@ Part = tuple[str, str, Any, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """What a page shows: the board, a panic, a sweep's orders, the masthead alone ("plain"), a wall."""
+    """What a page shows: the board, a panic, a sweep's orders, the masthead alone ("plain"), a wall.
+
+    The board leaves out the rows of accounts that are folded away; those of a "desk" that was opened it has.
+    """
 
     kind: str
     pk: int = 0
@@ -54,10 +59,12 @@ class Topic:
 def topics_of(query: QueryDict) -> frozenset[Topic]:
     """The topics that pages ask for: `page=board`, `panic=<pk>`, with `sweep=<pk>` or `all=<pk>`.
 
-    One page asks for one of the first two kinds; tabs that share a stream ask for all of theirs at once.
+    `desk=<pk>` goes with the first. One page asks for one of the first two kinds; tabs that share a stream
+    ask for all of theirs at once.
     """
     pages = {Topic("board" if page == "board" else "plain") for page in query.getlist("page")}
     pages |= {Topic("panic", pk) for pk in _numbers(query, "panic")}
+    pages |= {Topic("desk", pk) for pk in _numbers(query, "desk")}
     opened = [Topic("orders", pk) for pk in sorted(_numbers(query, "sweep"))]
     opened += [Topic("orders", pk, full=True) for pk in sorted(_numbers(query, "all"))]
     shown = sorted(pages, key=lambda topic: (topic.kind, topic.pk))[:MOST_SHARING] or [Topic("plain")]
@@ -84,6 +91,8 @@ class Renderer:
         self._system: SystemReadiness | None = None
         self._system_at: datetime | None = None
         self._signs: object = None
+        #: When each account was last not folded away.
+        self._shown_at: dict[int, datetime] = {}
         #: Whether anything ran when it was last read.
         self.running = False
 
@@ -95,13 +104,19 @@ class Renderer:
         pages = {topic: _panic_page(topic, now) for topic in topics if topic.kind == "panic"}
         self.running = bool(board.running) or any(page and page.running for page in pages.values())
         before, self._last = self._last, {}
+        lately = self._shown_lately(board, now)
         return {
             topic: {
                 part[0]: self._rendered(topic, part, before, now)
-                for part in _parts(topic, board, pages.get(topic), trouble)
+                for part in _parts(topic, board, lately, pages.get(topic), trouble)
             }
             for topic in topics
         }
+
+    def _shown_lately(self, board: Board, now: datetime) -> frozenset[int]:
+        for desk in board.desks:
+            self._shown_at |= {row.pk: now for row in desk.rows if row.pk not in desk.folded}
+        return frozenset(pk for pk, at in self._shown_at.items() if now - at < FOLDED_FOR)
 
     def has_news(self) -> bool:
         """Whether something happened since the last reading that nobody shall wait for.
@@ -112,7 +127,7 @@ class Renderer:
 
     def _read_board(self, topics: set[Topic], now: datetime) -> Board:
         """The board; where no page shows more of it than the masthead, once a second is enough."""
-        shown = any(topic.kind in ("board", "wall") for topic in topics)
+        shown = any(topic.kind in ("board", "desk", "wall") for topic in topics)
         if shown or self._board is None or now - self._board.read_at >= SLOW_EVERY:
             self._board = board_state.read(now, self._system_readiness(now))
         return self._board
@@ -149,16 +164,22 @@ def _panic_page(topic: Topic, now: datetime) -> PanicPage | None:
         return None
 
 
-def _parts(topic: Topic, board: Board, page: PanicPage | None, trouble: str) -> Iterator[Part]:
+def _parts(
+    topic: Topic, board: Board, lately: frozenset[int], page: PanicPage | None, trouble: str
+) -> Iterator[Part]:
     if topic.kind == "orders":
         yield from _order_parts(topic)
         return
     if topic.kind == "wall":
         yield from _wall_parts(wall_state.of(board, board.read_at))
         return
+    if topic.kind == "desk":
+        for row in [row for desk in board.desks if desk.pk == topic.pk for row in desk.rows]:
+            yield _account_part(row)
+        return
     if topic.kind == "board":
         for desk in board.desks:
-            yield from _desk_parts(desk)
+            yield from _desk_parts(desk, lately)
     elif page:
         yield from _panic_parts(page)
     yield from _masthead_parts(topic, board, trouble, page)
@@ -183,14 +204,21 @@ def _masthead_parts(topic: Topic, board: Board, trouble: str, page: PanicPage | 
     )
 
 
-def _desk_parts(desk: DeskRow) -> Iterator[Part]:
+def _desk_parts(desk: DeskRow, lately: frozenset[int]) -> Iterator[Part]:
     own = desk.without_rows
     for template in ("desk_cells", "desk_accounts", "desk_quiet"):
         yield f"desk-{desk.pk}-{template}", template, own, {"desk": desk}
     count = {"prefix": "desk", "pk": desk.pk, "count": desk.open, "unread": desk.unread}
     yield f"desk-{desk.pk}-n", "zone_count", own, count
     for row in desk.rows:
-        yield f"account-{row.pk}", "account_cells", row, {"row": row}
+        if row.pk in lately:
+            yield _account_part(row)
+        else:
+            yield f"quiet-{row.pk}", "quiet_count", (row.read, row.open), {"row": row}
+
+
+def _account_part(row: AccountRow) -> Part:
+    return f"account-{row.pk}", "account_cells", row, {"row": row}
 
 
 def _panic_parts(page: PanicPage) -> Iterator[Part]:

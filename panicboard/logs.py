@@ -7,7 +7,18 @@ wait for each other, in the first moments of a panic of all times.
 import atexit
 import logging
 import queue
+import re
 from logging.handlers import QueueHandler, QueueListener
+
+#: Addresses in which a secret stands.
+_SECRET_PATH = re.compile(r"(/(?:beat|wall)/)[\w-]+")
+
+
+class Line(logging.Formatter):
+    """A line without the secrets that stand in addresses: whatever fails there, Django logs its path."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _SECRET_PATH.sub(r"\1***", super().format(record))
 
 
 def to_stderr() -> QueueHandler:

@@ -9,6 +9,7 @@ from panicboard.views import countdowns, pages, panics, presses, walls
 
 urlpatterns = [
     path("", pages.board, name="board"),
+    path("board/rows/", pages.board_rows, name="board-rows"),
     path("accounts/<int:pk>/", pages.account, name="account"),
     path("accounts/<int:pk>/countdowns/", countdowns.page, name="countdowns"),
     path("accounts/<int:pk>/countdowns/table/", countdowns.table, name="countdowns-table"),

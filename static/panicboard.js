@@ -172,7 +172,8 @@ let shared = null, source = null, polls = 0;
 
 function query() {
   const sweeps = printing ? [] : [...opened].map(([pk, full]) => `${full ? "all" : "sweep"}=${pk}`);
-  return [stream.dataset.topics, ...sweeps].filter(Boolean).join("&");
+  const desks = $$("tbody[data-all]").map(desk => `desk=${desk.dataset.desk}`);
+  return [stream.dataset.topics, ...sweeps, ...desks].filter(Boolean).join("&");
 }
 function share() {
   if (!window.SharedWorker) return;
@@ -194,7 +195,11 @@ function hearEvent({ name, data }) {
 }
 let swaps = 0;
 function swap(fragments) {
-  for (const html of fragments) htmx.swap(stream, html, { swapStyle: "none", swapDelay: 0, settleDelay: 0 });
+  for (const html of fragments) {
+    const [, account] = html.match(/id="account-(\d+)-state"/) || [];
+    if (account && !byId(`account-${account}`)) bringSoon(account);
+    else htmx.swap(stream, html, { swapStyle: "none", swapDelay: 0, settleDelay: 0 });
+  }
   // Many may come at once; what they have in common is done after the last.
   clearTimeout(swaps);
   swaps = setTimeout(swapped);
@@ -250,9 +255,38 @@ function arrangeDesk(desk) {
     row.hidden = i >= shown && !all;
     byId("quiet-" + row.id.split("-")[1]).hidden = i < shown;
   });
-  quiet.hidden = sorted.length <= shown;
-  write(quiet.querySelector(".quiet-n"), String(Math.max(0, sorted.length - shown)));
+  const folded = $$("li:not([hidden])", quiet).length;
+  quiet.hidden = !folded;
+  write(quiet.querySelector(".quiet-n"), String(folded));
   quiet.querySelector(".more").setAttribute("aria-expanded", all);
+}
+
+// Rows of accounts that are folded away are not on the page: they come when they are to be seen.
+const wanted = new Set();
+let bringing = 0;
+function bringSoon(account) {
+  wanted.add(`account=${account}`);
+  clearTimeout(bringing);
+  bringing = setTimeout(() => { bring([...wanted].join("&")); wanted.clear(); }, 50);
+}
+async function bring(asked, atOnce = false) {
+  const reply = await fetch(`${byId("board").dataset.rows}?${asked}`, { signal: AbortSignal.timeout(8000) }).catch(() => null);
+  if (!reply || !reply.ok) return;
+  const sent = document.createElement("template");
+  sent.innerHTML = await reply.text();
+  // One that this page does not name came later than it: the page is about to be loaded again.
+  const isMissing = row => !byId(row.id) && byId("quiet-" + row.id.split("-")[1]);
+  const rows = $$("tr.acc", sent.content).filter(isMissing), desks = new Set();
+  for (const row of rows) {
+    const desk = document.querySelector(`tbody[data-desk="${row.dataset.desk}"]`);
+    row.hidden = true; // nothing moves under somebody's pointer
+    desk.insertBefore(row, desk.querySelector("tr.quiet"));
+    desks.add(desk);
+    htmx.process(row);
+    stops.push(...$$("form[data-hold]", row).map(holdable));
+  }
+  if (atOnce || !isHeld(byId("board"))) desks.forEach(arrangeDesk);
+  paint();
 }
 function arrangeSweeps(rows) {
   const [sorted, moved] = inOrder($$("tr.sweep", rows));
@@ -272,8 +306,9 @@ document.addEventListener("click", e => {
   const more = e.target.closest("tr.quiet .more"), toggle = e.target.closest("[data-toggle]"), all = e.target.closest("[data-all]");
   if (more) {
     const desk = more.closest("tbody");
-    desk.toggleAttribute("data-all");
+    if (desk.toggleAttribute("data-all")) bring(`desk=${desk.dataset.desk}`, true);
     arrangeDesk(desk);
+    connect();
   } else if ((toggle || all) && !printing && byId("sweeps")) {
     const sweeps = new Map(opened), pk = toggle ? toggle.dataset.toggle : all.dataset.all;
     auto = false;

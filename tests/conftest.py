@@ -43,6 +43,14 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.pop("DATABASE_URL", None)  # processes are told by whoever starts them
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Where other processes run the tests they come here themselves, and make files of their own."""
+    if getattr(session.config.option, "numprocesses", None):
+        for name in ("PANICBOARD_VAR", "DJANGO_SETTINGS_MODULE"):
+            os.environ.pop(name, None)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run browser tests last: Playwright keeps an event loop running, beside which no other can run."""
     items.sort(key=lambda item: "browser" in item.path.parts)

@@ -8,12 +8,13 @@ import logging
 from panicboard import logs
 
 handler = logs.to_stderr()
-handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+handler.setFormatter(logs.Line("%(levelname)s %(message)s"))
 logging.getLogger().addHandler(handler)
 for number in range(1000):
     logging.warning("line %s", number)
+logging.error("Internal Server Error: %s", "/wall/a-secret_of-ours/events/")
 try:
-    1 / 0
+    1 / 0  # /beat/a-secret_of-ours/
 except ZeroDivisionError:
     logging.exception("failed")
 """
@@ -26,6 +27,11 @@ def test_every_line_is_written_in_order_before_the_process_ends() -> None:
 
     lines = ended.stderr.splitlines()
     assert lines[:1000] == [f"WARNING line {number}" for number in range(1000)]
-    assert lines[1000:1002] == ["ERROR failed", "Traceback (most recent call last):"]
+    assert lines[1000:1003] == [
+        "ERROR Internal Server Error: /wall/***/events/",
+        "ERROR failed",
+        "Traceback (most recent call last):",
+    ]
+    assert "a-secret_of-ours" not in ended.stderr
     assert lines[-1] == "ZeroDivisionError: division by zero"
     assert ended.stderr.count("Traceback") == 1

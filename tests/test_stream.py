@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib import import_module
 from typing import Any
 
@@ -25,7 +25,7 @@ from django.http import QueryDict
 from django.test import AsyncClient, Client
 from django.utils import timezone
 
-from panicboard import audit, broadcaster, processes, stream
+from panicboard import audit, broadcaster, fragments, processes, stream
 from panicboard.broadcaster import Broadcaster, News, Viewer
 from panicboard.fragments import MOST_OPEN, MOST_SHARING, Fragments, Renderer, Topic, topics_of
 from panicboard.middleware import POLICY
@@ -256,6 +256,33 @@ def test_renderer_renders_again_only_what_changed() -> None:
         f"account-{account.pk}",
         *(f"desk-{account.desk_id}-{part}" for part in ("desk_cells", "desk_accounts", "desk_quiet", "n")),
     }
+
+
+@pytest.mark.django_db
+def test_account_that_is_folded_away_sends_its_count_alone_unless_its_desk_is_open(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fragments, "FOLDED_FOR", timedelta(seconds=1))
+    accounts = [make_account(f"a{number}") for number in range(6)]
+    for number, account in enumerate(accounts):
+        make_reading(account, 10 - number, read_at=timezone.now())
+    renderer, now, desk = Renderer(), timezone.now(), Topic("desk", accounts[0].desk_id)
+
+    def names(at: datetime) -> list[list[str]]:
+        read = renderer.read([Topic("board"), desk], at)
+        return [
+            sorted(name for name in read[topic] if name.startswith(("account-", "quiet-")))
+            for topic in (Topic("board"), desk)
+        ]
+
+    rows = sorted(f"account-{account.pk}" for account in accounts)
+    folded = [f"quiet-{account.pk}" for account in accounts[4:]]
+    assert names(now) == [sorted([*(f"account-{one.pk}" for one in accounts[:4]), *folded]), rows]
+    # The last one grows and takes the place of the fourth, whose row is sent on for a while.
+    accounts[5].reading.open_count = 99
+    accounts[5].reading.save()
+    assert set(names(now)[0]) == {*rows, folded[0]} - {f"account-{accounts[4].pk}"}
+    assert f"quiet-{accounts[3].pk}" in names(now + timedelta(seconds=1))[0]
 
 
 @pytest.mark.django_db

@@ -499,7 +499,7 @@ def test_sweep_goes_on_with_the_credentials_that_were_entered_meanwhile(stage: S
 
 def test_sweep_of_a_venue_that_cannot_be_reached_says_so(stage: Stage) -> None:
     account = stage.account("binance-usdm")
-    account.venue.base_url = "http://127.0.0.1:9"
+    account.venue.base_url = "http://127.0.0.1:1"  # whose clock nobody has ever read
     account.venue.save(update_fields=["base_url"])
 
     sweep = stage.work(stage.press(account))

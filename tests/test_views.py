@@ -174,8 +174,33 @@ def test_board_shows_the_folded_accounts_of_a_desk_when_asked(browser: Client) -
 
     folded, unfolded = text(browser.get("/")), text(browser.get("/?desk=delta&all=1"))
 
-    assert len(re.findall(r'<tr class="acc" id="account-\d+" role="row" hidden>', folded)) == 2
-    assert re.findall(r'<tr class="acc" id="account-\d+" role="row" hidden>', unfolded) == []
+    assert [account_rows(page) for page in (folded, unfolded)] == [
+        ["quiet-5", "quiet-4", "quiet-3", "quiet-2"],
+        ["quiet-5", "quiet-4", "quiet-3", "quiet-2", "quiet-1", "quiet-0"],
+    ]
+    named = re.findall(r'<li id="quiet-\d+">(quiet-\d) <b class="v" id="account-\d+-quiet">(\d)</b>', folded)
+    assert named == [("quiet-1", "1"), ("quiet-0", "0")]
+
+
+def account_rows(page: str) -> list[str]:
+    """The accounts that have a row, by name."""
+    rows = re.findall(r'<tr class="acc".*?</tr>', page, re.DOTALL)
+    return [re.findall(r'data-name="([^"]+)"', row)[0] for row in rows]
+
+
+def test_rows_that_were_left_out_come_when_they_are_asked_for(browser: Client) -> None:
+    for number in range(6):
+        make_reading(make_account(f"quiet-{number}"), number, read_at=timezone.now())
+    other = make_account("other", desk="options")
+    zero = Account.objects.get(name="quiet-0")
+
+    one = text(browser.get(f"/board/rows/?account={zero.pk}&account=nonsense"))
+    desk = text(browser.get(f"/board/rows/?desk={zero.desk_id}&account={other.pk}"))
+
+    assert account_rows(one) == ["quiet-0"]
+    assert re.findall(r'<input type="hidden" name="account" value="(\d+)">', one) == [str(zero.pk)]
+    assert len(account_rows(desk)) == 7
+    assert Client().get("/board/rows/").status_code == 401
 
 
 def test_board_costs_no_query_more_with_thirty_accounts(browser: Client) -> None:

@@ -172,9 +172,10 @@ def test_wall_needs_no_login_leaves_no_cookie_and_shows_the_accounts(client: Cli
     assert re.findall(r"<(?:form|button|a|input)\b", text) == []
 
 
-def test_wall_takes_nothing_but_looks(client: Client, path: str) -> None:
+def test_wall_takes_nothing_but_looks(client: Client, path: str, caplog: pytest.LogCaptureFixture) -> None:
     for address in (path, f"{path}events/", f"{path}poll/"):
         assert {getattr(client, method)(address).status_code for method in ("post", "put", "delete")} == {405}
+    assert not any(path in record.getMessage() for record in caplog.records)
 
 
 def test_only_the_hash_of_the_address_is_kept(path: str) -> None:

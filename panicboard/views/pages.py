@@ -35,6 +35,23 @@ def board(request: HttpRequest) -> HttpResponse:
     return render(request, "board.html", context)
 
 
+@login_not_required  # a script asks: the way to the login is of no use to it
+@never_cache
+@require_safe
+def board_rows(request: HttpRequest) -> HttpResponse:
+    """Rows that the board left out: of each `account` named, and all of each `desk`; 401 without a login."""
+    if not request.user.is_authenticated:
+        return HttpResponse(status=401)
+    accounts, desks = set(request.GET.getlist("account")), set(request.GET.getlist("desk"))
+    rows = [
+        (desk, row)
+        for desk in board_state.read(utc_now()).desks
+        for row in desk.rows
+        if str(row.pk) in accounts or str(desk.pk) in desks
+    ]
+    return render(request, "partials/account_rows.html", {"rows": rows})
+
+
 @login_not_required  # the press looks after an expired login itself, the history requires one
 def panics(request: HttpRequest) -> HttpResponse:
     """POST: press. GET: every panic, newest first, a page at a time."""

@@ -34,13 +34,14 @@ def main() -> int:
 
     django.setup()
 
-    from tests.bench import countdowns, faults, limits, press
+    from tests.bench import countdowns, faults, limits, press, screens
 
     benches: dict[str, Callable[[], Iterator[Figure]]] = {
         "press": press.run,
         "faults": faults.run,
         "limits": limits.run,
         "countdowns": countdowns.run,
+        "screens": screens.run,
     }
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--only", choices=sorted(benches), metavar="NAME", help=", ".join(sorted(benches)))

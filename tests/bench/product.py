@@ -6,12 +6,14 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 
+import requests
 from django.core.management import call_command
 
 from panicboard import embedded_redis, processes
 from tests.product import Product
 from tests.signed_in import Board
 from tests.simulator_process import SimulatorProcess, start_simulator, stop_simulator
+from tests.waiting import until
 
 
 @contextlib.contextmanager
@@ -28,6 +30,25 @@ def running_with_heartbeats(
     """The same with a heartbeat worker, and the id of each process by its name."""
     with _running(simulator_options, processes.worker("heartbeat", 1, 32)) as started:
         yield started
+
+
+@contextlib.contextmanager
+def web_alone() -> Iterator[tuple[Board, int]]:
+    """A web process on a fresh database, and its id: nobody reads or sweeps."""
+    call_command("migrate", verbosity=0)
+    call_command("collectstatic", interactive=False, verbosity=0)
+    listener = socket.create_server(("127.0.0.1", 0))
+    with Product({"LOG_LEVEL": "ERROR"}) as product:
+        web = product.start(processes.web(listener.fileno()))
+        until(lambda: _answers(listener), "the web process", 60)
+        yield Board.sign_in(f"http://127.0.0.1:{listener.getsockname()[1]}"), web.pid
+
+
+def _answers(listener: socket.socket) -> bool:
+    with contextlib.suppress(requests.RequestException):
+        address = f"http://127.0.0.1:{listener.getsockname()[1]}/login/"
+        return requests.get(address, timeout=2).status_code == 200
+    return False
 
 
 @contextlib.contextmanager

@@ -39,6 +39,7 @@ class Firm:
 
     def __init__(self, var: Path) -> None:
         self._var = var
+        self.database = var / "panicboard.sqlite3"
         self.start()
         self.venue = self.one("SELECT base_url FROM panicboard_venue")
         self.wait(lambda: self.one("SELECT COUNT(*) FROM panicboard_reading WHERE read_at IS NULL") == 0)
@@ -115,8 +116,8 @@ class Firm:
 
     def lose_database(self) -> None:
         """Put something that is no database where the database was."""
-        (self._var / "panicboard.sqlite3").rename(self._var / "lost.sqlite3")
-        (self._var / "panicboard.sqlite3").mkdir()
+        self.database.rename(self._var / "lost.sqlite3")
+        self.database.mkdir()
 
     def stop(self) -> None:
         if self._process.poll() is not None:
@@ -126,7 +127,7 @@ class Firm:
 
     def one(self, query: str):  # type: ignore[no-untyped-def]
         """The one value that the product's database has for this query."""
-        with closing(sqlite3.connect(f"file:{self._var}/panicboard.sqlite3?mode=ro", uri=True)) as database:
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as database:
             return database.execute(query).fetchone()[0]
 
     def wait(self, happened: Callable[[], bool]) -> None:
