@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from enum import IntEnum
 
 from django.db.models import Count, F, OuterRef, Q, Subquery
+from django.urls import reverse
 
 from panicboard import countdown_cells, limits_state, readiness, turns
 from panicboard.countdown_cells import Cell, Presence
@@ -77,7 +78,6 @@ class AccountRow:
     strategy: str
     venue: str
     books: str
-    url: str
     enabled: bool
     state: State
     #: Known now: read without failure since. Otherwise the counts are what was last read.
@@ -98,6 +98,10 @@ class AccountRow:
     @property
     def ordinary(self) -> int:
         return self.open - self.conditional
+
+    @property
+    def url(self) -> str:
+        return reverse("account", args=[self.pk])
 
     @property
     def word(self) -> str:
@@ -330,7 +334,6 @@ def _account_row(
         strategy=account.strategy,
         venue=account.venue.name,
         books=", ".join(family.label.lower() for family in families),
-        url=account.get_absolute_url(),
         enabled=account.enabled,
         state=_state(account, running, ready, countdown),
         read=account.enabled and reading is not None and read_at is not None and not reading.failure,

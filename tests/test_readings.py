@@ -232,7 +232,8 @@ def test_reading_that_began_before_a_newer_one_comes_too_late() -> None:
 
 
 def test_unreachable_venue_says_so() -> None:
-    account = Account(desk=make_desk(), venue=make_venue("http://127.0.0.1:9"), name="alpha")
+    # At an address whose clock no other test has read.
+    account = Account(desk=make_desk(), venue=make_venue("http://127.0.0.1:1"), name="alpha")
     credentials.seal(account, api_key="key", secret="secret")
     account.save()
 
