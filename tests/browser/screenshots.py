@@ -12,6 +12,7 @@ from tests.browser.conftest import FLAGS, PASSWORD, Firm
 SHOTS = Path(__file__).parent / "shots"
 DESK = {"width": 1440, "height": 900}
 PHONE = {"width": 390, "height": 844}
+WALL = {"width": 1920, "height": 1080}
 
 
 def main() -> int:
@@ -37,6 +38,11 @@ def take(browser: Browser, firm: Firm) -> None:
     expect(page.locator("#countdowns [data-secs]").first).to_contain_text(" s")
     page.screenshot(path=SHOTS / "countdowns.png")
     page.goto(firm.url)
+    wall = browser.new_page(viewport=WALL)  # type: ignore[arg-type]
+    wall.goto(firm.url + firm.make_wall("floor 2"))
+    expect(wall.locator(".hero .word")).to_contain_text("READY", timeout=20_000)
+    wall.wait_for_timeout(1500)
+    wall.screenshot(path=SHOTS / "wall.png")
     page.locator("#stop button.press").hover()
     page.mouse.down()
     page.wait_for_timeout(1300)
@@ -44,13 +50,19 @@ def take(browser: Browser, firm: Firm) -> None:
     page.wait_for_url(re.compile(r"/panics/\d+/$"))
     expect(page.locator("h1.big")).to_contain_text(f"of {firm.orders}")
     page.screenshot(path=SHOTS / "panic-running.png")
+    wall.screenshot(path=SHOTS / "wall-panic.png")
     expect(page.locator("h1.big")).to_have_text(f"0 of {firm.orders} still open", timeout=60_000)
     page.wait_for_timeout(1000)
     page.screenshot(path=SHOTS / "panic.png")
     phone.goto(page.url)
     phone.screenshot(path=SHOTS / "panic-phone.png")
+    expect(wall.locator(".hero .word")).to_contain_text("LATCHED")
+    wall.screenshot(path=SHOTS / "wall-latched.png")
     for name, path in (
         ("history", "/panics/"),
+        ("orders", "/panics/1/orders/"),
+        ("limits", "/limits/"),
+        ("presence", "/presence/"),
         ("account", "/accounts/1/"),
         ("two-steps", "/panics/two-steps/?scope=all"),
     ):

@@ -69,6 +69,9 @@ def test_no_page_shuts_anybody_out(
         found += violations(page, path)
 
     assert found == [], "\n".join(found)
+    # And what does shut somebody out is found.
+    page.evaluate("document.documentElement.removeAttribute('lang')")
+    assert [one for one in violations(page, "spoilt") if "html-has-lang" in one]
 
 
 def violations(page: Page, path: str) -> list[str]:
