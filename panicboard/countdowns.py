@@ -235,8 +235,8 @@ def withhold(accounts: Sequence[Account], panic: Panic) -> None:
 
     What runs at a venue runs on, as a second net; it is made shorter right after the press's cancels.
     """
-    mine = database.locked(Countdown.objects.filter(account__in=accounts))
-    held = mine.filter(phase__in=[*Countdown.KEPT, Phase.DISARMING, Phase.PASSED])
+    phases = [*Countdown.KEPT, Phase.DISARMING, Phase.PASSED]
+    held = database.locked(Countdown.objects.filter(account__in=accounts, phase__in=phases))
     held.exclude(scope="").update(
         phase=Phase.WITHHELD,
         withheld_by=panic,

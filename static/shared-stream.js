@@ -33,7 +33,7 @@ function reopen() {
 }
 
 function tell({ name, data, topic }) {
-  if (name === "login" && source) source.close();
+  if (name === "login") { source.close(); source = null; } // until a page comes that is signed in
   for (const [port, page] of pages) if (name !== "fragment" || page.topics.has(topic)) port.postMessage({ name, data });
 }
 

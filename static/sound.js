@@ -15,8 +15,8 @@ let context = null, leads = false, was = null, staleAt = 0;
 const wanted = () => localStorage.getItem(KEY) === "on";
 const sounds = () => wanted() && context && context.state === "running";
 
-function play(name) {
-  if (!sounds() || !leads) return;
+function play(name, here = leads) {
+  if (!sounds() || !here) return;
   let at = context.currentTime + .02;
   for (const [hertz, seconds] of TONES[name]) {
     if (hertz) {
@@ -75,8 +75,7 @@ export function sound(button, summary, stale) {
     localStorage.setItem(KEY, on ? "on" : "off");
     if (on) {
       await allow();
-      leads = true; // whoever switches it on hears it, here
-      play("on");
+      play("on", true); // whoever switches it on hears it, whichever tab sounds from then on
     }
     show(button);
   });

@@ -37,6 +37,11 @@ def test_wall_follows_a_panic_and_fits_its_screen(
     expect(wall.locator(".hero .word")).to_contain_text("READY")
     expect(wall.locator(".hero .count b")).to_have_text(str(firm.orders))
     expect(wall.locator(".tile")).to_have_count(12)
+    seen = set()
+    for _ in range(8):
+        seen.add(wall.locator(".tick").screenshot())
+        wall.wait_for_timeout(600)
+    assert len(seen) >= 3, "the mark of life does not move"
 
     hold_stop(signed_in(), HOLD_MS)
 
