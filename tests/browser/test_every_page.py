@@ -14,6 +14,7 @@ PAGES = (
     "/panics/",
     "/panics/1/",
     "/panics/1/?record=1",
+    "/panics/1/orders/",
     "/panics/two-steps/?scope=all",
     "/accounts/1/",
     "/accounts/1/countdowns/",
