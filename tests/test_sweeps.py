@@ -11,6 +11,7 @@ from panicboard import sweeper
 from panicboard.budgets import AccountBudget, Work
 from panicboard.models import Account, Panic, Reading, Sweep, SweptOrder
 from panicboard.venues.binance_usdm import BinanceUsdm
+from panicboard.venues.http import clock_of
 from tests.factories import BOOKS, VENUES
 from tests.sweep_stage import Events, Outcome, Stage, State, forget_venue, is_cancel
 from tests.venue_calls import CALLS, CONDITIONAL, family_of, is_full_listing
@@ -550,6 +551,23 @@ def test_order_that_no_list_showed_is_traced_by_the_venues_clock(stage: Stage, e
         stage.seed(account, created_ms=time.time_ns() // 1_000_000 - 5000)
 
     events.before(CALLS["binance-usdm"].cancel, place)
+
+    sweep = stage.work_until_over(stage.press(account))
+
+    assert sweep.orders.count() == 2
+    stage.assert_proven(sweep)
+
+
+@pytest.mark.parametrize("adapter", ["binance-usdm", "binance-options", "binance-portfolio"])
+def test_order_of_a_moment_ago_gets_its_outcome_where_our_reading_of_the_venues_clock_is_late(
+    stage: Stage, events: Events, adapter: str
+) -> None:
+    account = stage.account(adapter)
+    stage.seed(account)
+    stage.read(account)
+    clock = clock_of(stage.simulator.url)
+    clock.set(time.time_ns() // 1_000_000 - 3000, time.time_ns(), time.time_ns())
+    events.before(CALLS[adapter].cancel, lambda: stage.seed(account))  # gone before any list
 
     sweep = stage.work_until_over(stage.press(account))
 

@@ -63,8 +63,6 @@ from panicboard.venues.errors import OrderNotFound
 from panicboard.venues.values import flag
 
 HISTORY_WINDOW_MS = 7 * 24 * 3600 * 1000  # the venue wants the two times less than seven days apart
-#: The clock comes from a header that is cut to the second: the venue's may be this far ahead of it.
-CLOCK_ERROR_MS = 1000
 
 
 class BinancePortfolio(VenueAdapter):
@@ -421,9 +419,7 @@ class BinancePortfolio(VenueAdapter):
                 return self.strategy_history("cm", symbol, start_ms, end_ms)
             return self.ordinary_history(family, symbol, start_ms, end_ms)
 
-        # With the clock as it is, the orders of the last second would be left out.
-        until_ms = self.http.clock.now_ms() + CLOCK_ERROR_MS
-        return history_in_windows(window, since, until_ms, HISTORY_WINDOW_MS)
+        return history_in_windows(window, since, self.http.clock.now_ms(), HISTORY_WINDOW_MS)
 
     def ordinary_history(self, book: str, symbol: str, start_ms: int, end_ms: int) -> list[Order]:
         """Ordinary orders of one symbol placed between two times, less than seven days apart; one page.

@@ -22,6 +22,8 @@ from panicboard.venues.errors import (
 from panicboard.venues.values import identifier, label, quoted, to_ms, whole
 
 HISTORY_PAGE = 1000  # the longest page of order history that any of the three APIs gives
+#: The venue's clock may be this far ahead of what we take it for: it still accepts our calls then.
+CLOCK_ERROR_MS = 5000
 
 #: Refusals that concern the account or the API and not the order that was named.
 _NOT_THE_ORDER = (CredentialsRejected, ClockRejected, EndpointGone)
@@ -151,14 +153,15 @@ def _refused(ref: OrderRef, code: str, text: str) -> CancelResult:
 
 
 def history_in_windows(
-    fetch: Callable[[int, int], list[Order]], since: datetime, until_ms: int, window_ms: int
+    fetch: Callable[[int, int], list[Order]], since: datetime, now_ms: int, window_ms: int
 ) -> list[Order]:
     """Every order from `since` on, read in windows that the venue accepts.
 
-    `fetch` takes the first and last ms of a window. A full page may have left orders out, at either end,
+    `now_ms` is the venue's time as far as we know it: the windows go on for `CLOCK_ERROR_MS` behind it, or
+    the orders of the last moment would be left out where our reading of its clock is late. `fetch` takes the first and last ms of a window. A full page may have left orders out, at either end,
     so its window is read again in halves. Raises OutcomeUnknown when a single ms fills a page.
     """
-    first = to_ms(since)
+    first, until_ms = to_ms(since), now_ms + CLOCK_ERROR_MS
     windows = [
         (start, min(start + window_ms - 1, until_ms)) for start in range(first, until_ms + 1, window_ms)
     ]
