@@ -132,6 +132,6 @@ def _line(sweep: Sweep) -> SweepLine:
         pressed_at=sweep.panic.pressed_at,
         pressed_by=sweep.panic.pressed_by_name,
         state=sweep.state,
-        label=sweep.get_state_display(),
+        label=sweep.label,
         last_word=sweep.last_word,
     )

@@ -18,6 +18,7 @@ from django.urls import reverse
 from panicboard import countdown_cells, limits_state, readiness, turns
 from panicboard.countdown_cells import Cell, Presence
 from panicboard.models import Account, CanaryRun, Desk, Panic, Reading, Sweep, SweptOrder, Venue
+from panicboard.models.panics import nothing_open
 from panicboard.readiness import Readiness, SystemReadiness
 from panicboard.tallies import Tally, open_condition
 from panicboard.venues import VENUES
@@ -69,6 +70,13 @@ class Latch:
     #: When a sweep of the whole account found its venue's lists empty, unless later orders were read.
     read_back_at: datetime | None
     placed_since: bool
+    #: Protective orders that it leaves open.
+    kept: int
+
+    @property
+    def nothing_open(self) -> str:
+        """What the venue's lists showed, in words."""
+        return nothing_open(self.kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +189,11 @@ class Summary:
     oldest_check_at: datetime | None
     latched: int
     layout: str
+
+    @property
+    def others(self) -> int:
+        """Open orders but for the protective ones."""
+        return self.open - self.protective
 
 
 @dataclass(frozen=True, slots=True)
@@ -381,7 +394,7 @@ def _sweep_line(sweep: Sweep, tallies: Mapping[int, Tally]) -> SweepLine:
     return SweepLine(
         panic_id=sweep.panic_id,
         state=sweep.state,
-        state_label=sweep.get_state_display(),
+        state_label=sweep.label,
         tally=tallies.get(sweep.pk, Tally()),
         last_word=sweep.last_word,
     )
@@ -390,9 +403,9 @@ def _sweep_line(sweep: Sweep, tallies: Mapping[int, Tally]) -> SweepLine:
 def _latch(account: Account, sweeps: Sequence[Sweep], reading: Reading | None) -> Latch | None:
     if account.latched_at is None or account.latched_by is None:
         return None
-    proof = next(
+    clear = next(
         (
-            sweep.full_empty_at
+            sweep
             for sweep in sweeps
             if sweep.panic_id == account.latched_by_id
             and sweep.whole_account
@@ -400,13 +413,17 @@ def _latch(account: Account, sweeps: Sequence[Sweep], reading: Reading | None) -
         ),
         None,
     )
-    later = bool(proof and reading and reading.read_at and reading.read_at > proof and reading.open_count)
+    proof = clear.full_empty_at if clear else None
+    later = False
+    if clear and proof and reading and reading.read_at and reading.read_at > proof:
+        later = reading.open_count > (reading.protective_count if clear.keep_protective else 0)
     return Latch(
         panic_id=account.latched_by.pk,
         since=account.latched_at,
         by=account.latched_by.pressed_by_name,
         read_back_at=None if later else proof,
         placed_since=later,
+        kept=clear.kept if clear else 0,
     )
 
 

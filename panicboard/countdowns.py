@@ -230,19 +230,30 @@ def unlock(countdown: Countdown, reason: str, *, by: str, actor: User | None = N
         audit.record(AuditEntry.Action.UNLOCKED, by_name=by, by=actor, account=account, detail=detail)
 
 
-def withhold(accounts: Sequence[Account], panic: Panic) -> None:
+def withhold(accounts: Sequence[Account], panic: Panic, *, stop_at: Sequence[Account] = ()) -> None:
     """Let no heartbeat of these accounts leave from here on: part of the press, in its transaction.
 
-    What runs at a venue runs on, as a second net; it is made shorter right after the press's cancels.
+    What runs at a venue runs on, as a second net; it is made shorter right after the press's cancels. Not in
+    the accounts to `stop_at`, where protective orders are to stay: it would take them, so it is taken away.
     """
     phases = [*Countdown.KEPT, Phase.DISARMING, Phase.PASSED]
     held = database.locked(Countdown.objects.filter(account__in=accounts, phase__in=phases))
-    held.exclude(scope="").update(
+    running = held.exclude(scope="")
+    spared = set(running.filter(account__in=stop_at).exclude(phase=Phase.PASSED).values_list("pk", flat=True))
+    running.exclude(pk__in=spared).update(
         phase=Phase.WITHHELD,
         withheld_by=panic,
         due_at=panic.pressed_at + SECOND_NET_AFTER,
         misses=0,
         failure="",
+    )
+    Countdown.objects.filter(pk__in=spared).update(
+        phase=Phase.DISARMING,
+        withheld_by=panic,
+        due_at=panic.pressed_at,
+        misses=0,
+        failure="",
+        last_word=f"taken away: panic {panic.pk} keeps protective orders, which it would cancel",
     )
     held.filter(scope="").update(
         phase=Phase.DISARMED, withheld_by=panic, due_at=None, ended_at=panic.pressed_at

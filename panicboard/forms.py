@@ -1,5 +1,6 @@
 """What people send: a press, a reason, a release. Every refusal is a sentence that names what is wrong."""
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,23 +17,27 @@ from panicboard.venues import VENUES
 
 #: Armed, a press has to be confirmed within this time.
 ARMED_S = 10
+#: The one choice of what to keep: the orders that can only reduce a position.
+KEEP = "protective"
 _SALT = "panicboard.armed"
 
 
 class PressForm(forms.Form):
-    """A press: `scope`, and what that scope names. It counts as meant when it was held, or armed before.
+    """A press: `scope`, what that scope names, and what it is to `keep`. It counts as meant when it was held,
+    or armed before.
 
     `order` may be repeated, each as "family|symbol|venue order id". `held_ms` and `armed` are read as
     they are: what is wrong with them never refuses a press, it only has it confirmed.
     """
 
     #: The fields that make up the scope.
-    NAMES = ("scope", "desk", "account", "symbol", "order")
+    NAMES = ("scope", "desk", "account", "symbol", "order", "keep")
 
     scope = forms.CharField(required=False)
     desk = forms.CharField(required=False)
     account = forms.CharField(required=False)
     symbol = forms.CharField(required=False, max_length=60)
+    keep = forms.CharField(required=False)
 
     def __init__(self, sent: QueryDict) -> None:
         super().__init__(sent)
@@ -44,6 +49,10 @@ class PressForm(forms.Form):
         if kind not in Panic.Scope.values:
             known = ", ".join(Panic.Scope.values)
             raise ValidationError(f"The scope {kind!r} is not one of {known}. Nothing was cancelled.")
+        if cleaned.get("keep") not in ("", KEEP):
+            raise ValidationError(
+                f"What to keep is {KEEP!r} or nothing, not {cleaned.get('keep')!r}. Nothing was cancelled."
+            )
         cleaned["scope"] = Scope(Panic.Scope(kind))
         if kind == Panic.Scope.DESK:
             cleaned["scope"] = Scope(Panic.Scope.DESK, desk=self._desk(cleaned["desk"]))
@@ -57,6 +66,7 @@ class PressForm(forms.Form):
         elif kind == Panic.Scope.ORDERS:
             account = self._account(cleaned["account"])
             cleaned["scope"] = Scope(Panic.Scope.ORDERS, account=account, order_refs=self._orders(account))
+        cleaned["scope"] = replace(cleaned["scope"], keep_protective=cleaned["keep"] == KEEP)
         return cleaned
 
     @property
@@ -76,6 +86,12 @@ class PressForm(forms.Form):
     @property
     def query(self) -> str:
         return urlencode(self.pairs)
+
+    @property
+    def other_query(self) -> str:
+        """The same scope, with the other choice of what to keep."""
+        others = [(name, value) for name, value in self.pairs if name != "keep"]
+        return urlencode(others if self.sent.get("keep") else [*others, ("keep", KEEP)])
 
     @property
     def held_ms(self) -> int | None:

@@ -141,7 +141,8 @@ def _what(one: Countdown, account: Account, now: datetime) -> str:
             return ""  # too near: it may have run out before a heartbeat comes
         return "set" if one.to_set else "heartbeat"
     if one.phase == Phase.DISARMING:
-        return "stop" if account.latched_by_id is None else ""
+        # In a latched account only for the panic that latched it, which keeps what this would cancel.
+        return "stop" if account.latched_by_id in (None, one.withheld_by_id) else ""
     if one.phase == Phase.WITHHELD:
         net = now + timedelta(milliseconds=SECOND_NET_MS) + FOR
         return "shorten" if any(at and at > net for at in (one.deadline_at, one.maybe_until)) else ""

@@ -182,6 +182,7 @@ def _stop(job: Job) -> None:
             missed(job, [one], f"the venue still has it at {told_ms} ms", unknown=True)
             return
         now = timezone.now()
+        why = f"; panic {one.withheld_by_id} keeps protective orders" if one.withheld_by_id else ""
         done(
             job,
             {
@@ -196,12 +197,12 @@ def _stop(job: Job) -> None:
                 "misses": 0,
                 "failure": "",
                 "venue_ms": None,
-                "last_word": "disarmed: the venue confirmed it",
+                "last_word": f"disarmed: the venue confirmed it{why}",
             },
             only_in=[Phase.DISARMING],
         )
 
-    _call_venue(job, Work.HEARTBEAT, call)
+    _call_venue(job, Work.PANIC if one.withheld_by_id else Work.HEARTBEAT, call)
 
 
 def _read(job: Job) -> None:

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Count
+from django.db.models import Count, Sum
 
 from panicboard.models import Panic, Sweep, SweptOrder
+from panicboard.models.panics import CLEAR_BUT_KEPT
 from panicboard.tallies import Tally, open_condition
 
 
@@ -21,6 +22,7 @@ class PanicLine:
     sweeps: int
     clear: int
     running: int
+    kept: int
     tally: Tally
     skipped: int
 
@@ -30,18 +32,18 @@ class PanicLine:
         if self.running:
             return Sweep.State.NOT_CLEAR, "RUNNING"
         if self.clear == self.sweeps:
-            return Sweep.State.CLEAR, "CLEAR"
+            return Sweep.State.CLEAR, CLEAR_BUT_KEPT if self.kept else "CLEAR"
         return Sweep.State.RELEASED, "ENDED"
 
 
 def read(panics: Iterable[Panic]) -> list[PanicLine]:
     panics = list(panics)
     states: dict[int, dict[str, int]] = {panic.pk: {} for panic in panics}
-    counted = (
-        Sweep.objects.filter(panic__in=states).values_list("panic", "state").annotate(Count("pk")).order_by()
-    )
-    for panic_id, state, count in counted:
+    kept = dict.fromkeys(states, 0)
+    sweeps = Sweep.objects.filter(panic__in=states).values_list("panic", "state").order_by()
+    for panic_id, state, count, left in sweeps.annotate(Count("pk"), Sum("kept")):
         states[panic_id][state] = count
+        kept[panic_id] += left
     orders = (
         SweptOrder.objects.filter(sweep__panic__in=states)
         .values_list("sweep__panic")
@@ -49,10 +51,12 @@ def read(panics: Iterable[Panic]) -> list[PanicLine]:
         .order_by()
     )
     tallies = {panic_id: Tally(total, still) for panic_id, total, still in orders}
-    return [_line(panic, states[panic.pk], tallies.get(panic.pk, Tally())) for panic in panics]
+    return [
+        _line(panic, states[panic.pk], tallies.get(panic.pk, Tally()), kept[panic.pk]) for panic in panics
+    ]
 
 
-def _line(panic: Panic, states: dict[str, int], tally: Tally) -> PanicLine:
+def _line(panic: Panic, states: dict[str, int], tally: Tally, kept: int) -> PanicLine:
     return PanicLine(
         pk=panic.pk,
         url=panic.get_absolute_url(),
@@ -63,6 +67,7 @@ def _line(panic: Panic, states: dict[str, int], tally: Tally) -> PanicLine:
         sweeps=sum(states.values()),
         clear=states.get(Sweep.State.CLEAR, 0),
         running=sum(count for state, count in states.items() if state not in Sweep.OVER),
+        kept=kept,
         tally=tally,
         skipped=len(panic.skipped),
     )

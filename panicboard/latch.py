@@ -59,7 +59,7 @@ def look(sweeper: Sweeper) -> None:
             return
         changes = {"watched_at": began_at}
         if not sweep.last_word.startswith("NO OPEN ORDERS"):
-            changes["last_word"] = f"NO OPEN ORDERS - read back {sweep.read_back_at:%H:%M:%S}"
+            changes["last_word"] = f"{sweep.nothing_open} - read back {sweep.read_back_at:%H:%M:%S}"
     wait_s = max(wait_s, _interval_s(sweeper))
     _save(sweep, due_at=timezone.now() + timedelta(seconds=wait_s), **changes)
 
@@ -78,7 +78,7 @@ def _open_orders(sweeper: Sweeper) -> list[Order]:
     def read(symbols: set[BookSymbol] | None) -> list[Order]:
         listings = adapter.listings(symbols, quick=symbols is not None)
         budget.prepay(adapter.listing_limit(), sum(listing.weight for listing in listings))
-        return sweeper.list_orders(listings)
+        return [order for order in sweeper.list_orders(listings) if sweeper.concerns(order)]
 
     try:
         return read(sweeper.known or None)

@@ -14,6 +14,7 @@ from django.db.models import Case, Count, DateTimeField, F, Max, Q, Value, When
 
 from panicboard.latch import NOT_LOOKED_AT
 from panicboard.models import Account, AuditEntry, Panic, Sweep, SweptOrder
+from panicboard.models.panics import nothing_open
 from panicboard.order_table import GONE_OUTCOMES, OPEN_OUTCOMES
 from panicboard.panic_curve import Change, Curve, draw
 from panicboard.tallies import Tally, open_condition
@@ -61,6 +62,8 @@ class SweepRow:
     watched_at: datetime | None
     #: What kept the latest look from seeing that.
     not_watched: str
+    #: Protective orders that were found and left.
+    kept: int
     placed_after: int
     last_placed_at: datetime | None
     ended_at: datetime | None
@@ -108,6 +111,8 @@ class Head:
     ended_at: datetime | None
     clear: bool
     tally: Tally
+    #: Protective orders that were found and left.
+    kept: int
     #: Accounts of which no list was ever read and no order seen: their zero would be a false one.
     unlisted: int
     sweeps: int
@@ -119,6 +124,11 @@ class Head:
     first_read_back_at: datetime | None
     last_read_back_at: datetime | None
     latched: int
+
+    @property
+    def nothing_open(self) -> str:
+        """The good end, in words."""
+        return nothing_open(self.kept)
 
     @property
     def held(self) -> bool:
@@ -172,6 +182,12 @@ class Facts:
     sweeps: int
     orders: int
     protective: int
+    #: Protective orders that it found and left; None where it leaves none.
+    kept: int | None
+    #: Where none are left all the same: books whose venue does not tell them apart, and accounts whose latch
+    #: is from an earlier panic.
+    untold: tuple[str, ...]
+    strict: tuple[str, ...]
     skipped: tuple[str, ...]
     direct_path: bool
     journal_open: bool
@@ -231,7 +247,9 @@ def read(panic_id: int, now: datetime) -> PanicPage:
         curve=_curve(panic, rows, head, _first_clear_at(sweeps), now),
         sweeps=rows,
         next=_next(panic, sweeps, latched),
-        facts=_facts(panic, head, sum(one.protective for one in counts), tuple(map(_audit_line, entries))),
+        facts=_facts(
+            panic, sweeps, head, sum(one.protective for one in counts), tuple(map(_audit_line, entries))
+        ),
         alerts=_alerts(rows, counts),
     )
 
@@ -274,7 +292,7 @@ def _sweep_row(
         account_url=sweep.account.get_absolute_url(),
         venue=sweep.account.venue.name,
         state=sweep.state,
-        label=sweep.get_state_display(),
+        label=sweep.label,
         round=sweep.round,
         tally=Tally(sum(one.total for one in counts), sum(one.still_open for one in counts)),
         unknown=sum(one.total for one in counts if one.outcome == Outcome.UNKNOWN),
@@ -283,6 +301,7 @@ def _sweep_row(
         read_back_at=sweep.read_back_at or sweep.full_empty_at,
         watched_at=sweep.watched_at,
         not_watched=sweep.last_word if sweep.last_word.startswith(NOT_LOOKED_AT) else "",
+        kept=sweep.kept,
         placed_after=sum(one.placed_after for one in counts),
         last_placed_at=max((one.last_placed_at for one in counts if one.last_placed_at), default=None),
         ended_at=ended_at(sweep, entries),
@@ -332,6 +351,7 @@ def _head(panic: Panic, rows: Sequence[SweepRow], counts: Sequence[_Counted], la
         ended_at=max(ended, default=panic.pressed_at) if over else None,
         clear=bool(rows) and all(row.is_clear for row in rows),
         tally=Tally(total, sum(one.still_open for one in counts)),
+        kept=sum(row.kept for row in rows),
         unlisted=sum(row.is_unlisted for row in rows),
         sweeps=len(rows),
         clear_sweeps=sum(row.is_clear for row in rows),
@@ -426,7 +446,15 @@ def _next(panic: Panic, sweeps: Sequence[Sweep], latched: int) -> Next:
     )
 
 
-def _facts(panic: Panic, head: Head, protective: int, entries: tuple[AuditLine, ...]) -> Facts:
+def _untold(sweep: Sweep) -> list[str]:
+    """The books of an account whose venue does not tell protective orders apart."""
+    adapter = VENUES.get(sweep.account.venue.adapter)
+    return [f"{sweep.account.venue.name} {label}" for label in (adapter.untold_books() if adapter else [])]
+
+
+def _facts(
+    panic: Panic, sweeps: Sequence[Sweep], head: Head, protective: int, entries: tuple[AuditLine, ...]
+) -> Facts:
     return Facts(
         pk=panic.pk,
         scope=panic.scope,
@@ -439,6 +467,9 @@ def _facts(panic: Panic, head: Head, protective: int, entries: tuple[AuditLine, 
         sweeps=head.sweeps,
         orders=head.tally.total,
         protective=protective,
+        kept=head.kept if panic.keep_protective else None,
+        untold=tuple(sorted({book for sweep in sweeps for book in _untold(sweep)})),
+        strict=tuple(sorted(one.account.name for one in sweeps if not one.keep_protective)),
         skipped=tuple(panic.skipped),
         direct_path=panic.direct_path,
         journal_open=panic.journal_open,
@@ -449,14 +480,15 @@ def _facts(panic: Panic, head: Head, protective: int, entries: tuple[AuditLine, 
 
 def _shell(panic: Panic) -> str:
     """The same scope from a shell."""
+    words = "manage.py panic --all"
     if panic.desk:
-        return f"manage.py panic --desk {panic.desk.slug}"
-    if panic.account:
+        words = f"manage.py panic --desk {panic.desk.slug}"
+    elif panic.account:
         symbol = f" --symbol {shlex.quote(panic.symbol)}" if panic.symbol else ""
-        return f"manage.py panic --account {shlex.quote(panic.account.name)}{symbol}"
-    if panic.scope != Panic.Scope.ALL:
-        return "manage.py panic --account NAME"  # imported from a journal, and its desk or account is gone
-    return "manage.py panic --all"
+        words = f"manage.py panic --account {shlex.quote(panic.account.name)}{symbol}"
+    elif panic.scope != Panic.Scope.ALL:
+        words = "manage.py panic --account NAME"  # imported from a journal, and its desk or account is gone
+    return f"{words} --keep-protective" if panic.keep_protective else words
 
 
 def _alerts(rows: Iterable[SweepRow], counts: Iterable[_Counted]) -> tuple[str, ...]:

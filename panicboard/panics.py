@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.db import Error, IntegrityError, OperationalError, transaction
+from django.db import Error, IntegrityError, OperationalError, models, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
@@ -54,6 +54,8 @@ class Scope:
     account: Account | None = None
     symbol: str = ""
     order_refs: tuple[dict[str, str], ...] = ()
+    #: Leave the orders open that can only reduce a position. Chosen orders are cancelled whatever they are.
+    keep_protective: bool = False
 
     @property
     def whole_accounts(self) -> bool:
@@ -79,6 +81,7 @@ class Scope:
             account=self.account,
             symbol=self.symbol,
             order_refs=list(self.order_refs),
+            keep_protective=self.keep_protective and self.kind != Panic.Scope.ORDERS,
         )
 
 
@@ -255,6 +258,17 @@ def is_running(panic: Panic) -> bool:
     return panic.sweeps.exclude(state__in=Sweep.OVER).exists()
 
 
+def may_keep(accounts: Sequence[Account]) -> set[int]:
+    """The accounts in which a press may leave protective orders open.
+
+    Not where a panic holds the latch that leaves none: what that sweeps, only a release lets stand again.
+    """
+    pks = {account.pk for account in accounts}
+    latching = Sweep.objects.filter(panic=models.F("account__latched_by"), whole_account=True)
+    strict = latching.filter(account__in=pks, keep_protective=False)
+    return pks - set(strict.values_list("account", flat=True))
+
+
 def _lock(accounts: Sequence[Account]) -> None:
     """Wait for whoever decides on a heartbeat of these accounts right now: it is decided before this press.
 
@@ -279,7 +293,7 @@ def _running_over(scope: Scope, accounts: Sequence[Account]) -> Panic | None:
             scope.symbol,
             list(scope.order_refs),
         )
-        if sweep.whole_account or same:
+        if (sweep.whole_account or same) and (scope.keep_protective or not sweep.keep_protective):
             covering[sweep.account_id] = sweep.panic
     panics = {panic.pk: panic for panic in covering.values()}
     if len(covering) == len(accounts) and len(panics) == 1:
@@ -289,6 +303,7 @@ def _running_over(scope: Scope, accounts: Sequence[Account]) -> Panic | None:
 
 def _make_sweeps(panic: Panic, scope: Scope, accounts: Sequence[Account]) -> list[Sweep]:
     now = panic.pressed_at
+    keeping = may_keep(accounts) if panic.keep_protective else set()
     if scope.whole_accounts:
         unfinished = Sweep.objects.filter(account__in=accounts).exclude(state__in=Sweep.OVER)
         database.locked(unfinished).update(
@@ -299,7 +314,7 @@ def _make_sweeps(panic: Panic, scope: Scope, accounts: Sequence[Account]) -> lis
         Account.objects.filter(pk__in=[account.pk for account in accounts]).update(
             latched_at=now, latched_by=panic
         )
-        countdowns.withhold(accounts, panic)
+        countdowns.withhold(accounts, panic, stop_at=[one for one in accounts if one.pk in keeping])
     # The keeper offers a sweep again when nobody took it in time.
     offer_again_at = now + timedelta(seconds=settings.SWEEP_LEASE_S)
     return Sweep.objects.bulk_create(
@@ -307,6 +322,7 @@ def _make_sweeps(panic: Panic, scope: Scope, accounts: Sequence[Account]) -> lis
             panic=panic,
             account=account,
             whole_account=scope.whole_accounts,
+            keep_protective=account.pk in keeping,
             due_at=offer_again_at,
             last_word="waits for a worker",
         )

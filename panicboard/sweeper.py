@@ -234,7 +234,7 @@ class Sweeper(VenueWork):
             state=Sweep.State.CLEAR,
             clear_at=timezone.now(),
             due_at=timezone.now() + timedelta(seconds=watch_s),
-            last_word=f"NO OPEN ORDERS - read back {self.sweep.read_back_at:%H:%M:%S}{lacking}",
+            last_word=f"{self.sweep.nothing_open} - read back {self.sweep.read_back_at:%H:%M:%S}{lacking}",
         )
         return True
 
@@ -260,13 +260,14 @@ class Sweeper(VenueWork):
         sent_at, self.sent_at = self.sent_at or timezone.now(), None
         answered_at, self.answered_at = self.answered_at, None
         flying, self.flying = self.flying, []
-        chosen = self.panic.scope == Panic.Scope.ORDERS
+        chosen = self.is_choosy
         if not flying and not chosen:
             flying = self._send_mass_cancels(self.targets() if self.sweep.round <= 1 else self.left_targets())
         if self.sweep.first_request_at is None:
             self._first_sight()
             if not (flying and all(isinstance(future.exception(), BudgetSpent) for _, future in flying)):
-                self._save(first_request_at=sent_at, last_word=f"{len(flying)} mass cancels sent")
+                sent = "one by one, so that others stay" if chosen else f"{len(flying)} mass cancels sent"
+                self._save(first_request_at=sent_at, last_word=sent)
         errors = self.take_answers(flying, chosen=chosen)
         if not errors:
             # Whatever holds the reading back now: there is no need to cancel once more before it.
@@ -284,8 +285,8 @@ class Sweeper(VenueWork):
         return Cost(self.budget, self.adapter.cancel_limit(), sum(call.weight for call in calls))
 
     def _mass_cancels(self, targets: set[BookSymbol]) -> list[MassCancel]:
-        if self.panic.scope == Panic.Scope.ORDERS:
-            return []  # it would take the orders that nobody chose with it
+        if self.is_choosy:
+            return []  # it would take with it what is to stay
         whole = self.sweep.whole_account
         if not targets and not (whole and self.adapter.account_wide_cancel):
             return []
@@ -319,8 +320,9 @@ class Sweeper(VenueWork):
         if symbols is None and self.sweep.whole_account:
             readings.keep(self.account, found, began_at)
         open_orders = [order for order in found if self.concerns(order)]
-        if self.sweep.to_read:
-            self._save(to_read=False)
+        kept = sum(self._is_in_scope(order) and self.keeps(order) for order in found)
+        if self.sweep.to_read or kept != self.sweep.kept:
+            self._save(to_read=False, kept=kept)
         self.see_open(open_orders)
         if open_orders and (self.sweep.known_empty_at or self.sweep.full_empty_at):
             self._save(known_empty_at=None, full_empty_at=None)
@@ -392,7 +394,15 @@ class Sweeper(VenueWork):
 
     # ---- scope ----
 
+    @property
+    def is_choosy(self) -> bool:
+        """Whether orders are to stay that a mass cancel would take: then each is cancelled by its id."""
+        return self.panic.scope == Panic.Scope.ORDERS or self.sweep.keep_protective
+
     def concerns(self, order: Order) -> bool:
+        return self._is_in_scope(order) and super().concerns(order)
+
+    def _is_in_scope(self, order: Order) -> bool:
         return self._in_scope(order.family, order.symbol, order.venue_order_id)
 
     def _scope_of(self, known: set[BookSymbol]) -> set[BookSymbol]:

@@ -104,8 +104,13 @@ class VenueWork:
         return {BookSymbol(row.family, row.symbol) for row in self.orders.unresolved() if row.symbol}
 
     def concerns(self, order: Order) -> bool:
-        """Whether an order of this account belongs to this sweep."""
-        return True
+        """Whether an order of this account is to be cancelled by this sweep."""
+        return not self.keeps(order)
+
+    def keeps(self, order: Order) -> bool:
+        """Whether an order stays open: one that can only reduce a position, where the panic keeps these."""
+        family = self.adapter.family(order.family)
+        return self.sweep.keep_protective and order.protective and family.tells_protective
 
     # ---- cancelling ----
 
@@ -123,11 +128,11 @@ class VenueWork:
     def take_answers(self, flying: Sequence[Sent], *, chosen: bool = False) -> list[VenueError]:
         """Keep what the venue said to each mass cancel, and cancel by itself what these did not take.
 
-        That is what is still open after two rounds of them; `chosen`: the orders that a person chose, from
-        the first round on. Returns why some were not taken.
+        That is what is still open after two rounds of them; `chosen`: from the first round on, where a mass
+        cancel would take orders along that are to stay. Returns why some were not taken.
         """
         # What was acknowledged and not seen since will be gone: asking for it again would only cost weight.
-        stubborn = [row for row in self.orders.unresolved() if chosen or row.outcome != Outcome.ACKED]
+        stubborn = [row for row in self.orders.unresolved() if row.outcome != Outcome.ACKED]
         errors = [error for call, future in flying if (error := self._acknowledge(call, future))]
         if chosen or self.sweep.round > 2:
             # Single cancels can have a limit of their own: what it holds back must not keep us from reading.

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from panicboard.board_state import AccountRow, Board, RunningPanic, State
 from panicboard.models import Sweep
+from panicboard.models.panics import CLEAR_BUT_KEPT
 
 TILES = 12
 #: How long one page of the quiet accounts stands.
@@ -138,7 +139,7 @@ def _tile(row: AccountRow, running: set[int]) -> Tile:
         still_open = count if _is_unlisted(row) else row.sweep.tally.still_open
         return Tile(row.name, row.sweep.state_label, icon, look, still_open)
     if row.latch and row.latch.panic_id in running and row.latch.read_back_at:
-        return Tile(row.name, "CLEAR", "proof", "proof", count)
+        return Tile(row.name, CLEAR_BUT_KEPT if row.latch.kept else "CLEAR", "proof", "proof", count)
     icon, look = _STATES[row.state]
     return Tile(row.name, row.word, icon, look, count)
 

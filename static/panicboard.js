@@ -78,6 +78,8 @@ for (const name of ["htmx:sendError", "htmx:timeout", "htmx:responseError"]) doc
 let holding = null;
 
 function holdable(form) {
+  // What a person chose by hand is cancelled whatever it is.
+  const keeps = () => form.id !== "chosen" && body.classList.contains("keeps");
   const button = form.querySelector("button"), say = form.querySelector(".say"), how = form.querySelector(".how");
   const holdMs = Number(form.dataset.hold), restWord = say.textContent;
   let from = 0, fire = 0, fill = 0, back = 0, pointed = false, sending = false;
@@ -91,9 +93,9 @@ function holdable(form) {
   function rest() {
     sending = false;
     form.style.setProperty("--held", 0);
-    const join = byId("stop-scope").hasAttribute("data-join");
-    if (join) words("PANIC RUNNING", ["hold 1 s", "to join"], restWord);
-    else words("CANCEL ALL", ["hold", "1 s"], restWord);
+    const join = byId("stop-scope").hasAttribute("data-join"), word = keeps() ? "Cancel rest" : restWord;
+    if (join) words("PANIC RUNNING", ["hold 1 s", "to join"], word);
+    else words(keeps() ? "CANCEL THE REST" : "CANCEL ALL", ["hold", "1 s"], word);
   }
   function later(ms) { clearTimeout(back); back = setTimeout(rest, ms); }
   function step() {
@@ -126,6 +128,7 @@ function holdable(form) {
     form.style.setProperty("--held", 1);
     words("SENT", [clock(time.now()), "waiting"], "Sent");
     setField("held_ms", heldMs);
+    setField("keep", keeps() ? "protective" : "");
     // A page may be older than the login; the cookie is not.
     const token = document.cookie.match(/(?:^|; )csrftoken=([^;]+)/);
     if (token) setField("csrfmiddlewaretoken", token[1]);
@@ -317,6 +320,13 @@ document.addEventListener("click", e => {
     show(sweeps);
   } else return;
   e.preventDefault();
+});
+
+// ---- keeping protective orders: for presses from this page as it stands, and never remembered ----
+const keep = byId("keep");
+if (keep) keep.addEventListener("change", () => {
+  body.classList.toggle("keeps", keep.checked);
+  for (const refresh of stops) refresh();
 });
 
 // ---- start ----

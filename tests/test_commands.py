@@ -133,12 +133,14 @@ def test_wait_with_json_says_what_the_database_holds(
         "scope": "everything",
         "pressed_at": panic.pressed_at.isoformat(),
         "clear": True,
+        "kept": 0,
         "skipped": ["gamma"],
         "sweeps": [
             {
                 "account": sweep.account.name,
                 "venue": sweep.account.venue.name,
                 "state": "CLEAR",
+                "kept": 0,
                 "clear_ms": round((sweep.clear_at - panic.pressed_at).total_seconds() * 1000),
                 "orders": {"CANCELLED": 2},
                 "last_word": sweep.last_word,

@@ -157,7 +157,8 @@ def test_board_shows_every_account_and_its_stop(browser: Client) -> None:
     ]
     assert re.findall(r'<input type="hidden" name="desk" value="(\w+)">', page) == ["delta", "options"]
     assert (
-        'id="stop-scope" data-accounts="2" data-orders="62">62 orders &middot; 2 accounts (1 unread)' in page
+        'id="stop-scope" data-accounts="2" data-orders="62"><span><span class="all">62 orders</span>'
+        '<span class="rest">62 orders</span> &middot; 2 accounts (1 unread) &middot; ' in page
     )
 
 

@@ -38,6 +38,7 @@ SWEEP_FIELDS = (
     "full_empty_at",
     "read_back_at",
     "clear_at",
+    "kept",
     "last_word",
 )
 ORDER_FIELDS = (*DESCRIBED, "placed_after", "seen_at", "outcome", "outcome_at", "vanished", "note")

@@ -17,7 +17,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from panicboard import audit, call_log
+from panicboard import audit, call_log, panics
 from panicboard.break_glass import journal, journal_reader
 from panicboard.break_glass.journal_reader import DamagedJournal, Story
 from panicboard.database import AWAY
@@ -200,6 +200,7 @@ class _Import:
             scope=pressed.scope,
             desk=desk,
             account=account,
+            keep_protective=pressed.keep_protective,
             pressed_at=pressed.at,
             pressed_by_name=pressed.by[:150],
             pressed_via=Panic.Via.BREAK_GLASS,
@@ -229,6 +230,7 @@ class _Import:
         sweep = Sweep(
             panic=self.panic,
             account=account,
+            keep_protective=self.panic.keep_protective and account.pk in panics.may_keep([account]),
             due_at=timezone.now(),
             last_word="was not in the break-glass file"
             if told is None
@@ -236,7 +238,10 @@ class _Import:
         )
         for name, value in held.items():
             setattr(sweep, name, value)
-        if not (_is_same(account, told) and self._proves_clear(held) and resolved and not left):
+        kept_too_many = sweep.kept and not sweep.keep_protective  # the latch of an earlier panic keeps none
+        if kept_too_many or not (
+            _is_same(account, told) and self._proves_clear(held) and resolved and not left
+        ):
             self._leave_unfinished(sweep, later, governs=governs)
         sweep.save(force_insert=True)
         SweptOrder.objects.bulk_create(

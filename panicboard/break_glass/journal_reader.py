@@ -34,6 +34,7 @@ class Pressed:
     host: str
     scope: Panic.Scope
     scope_name: str
+    keep_protective: bool
     reason: str
     accounts: tuple[dict[str, Any], ...]
     skipped: tuple[str, ...]
@@ -104,6 +105,7 @@ def _pressed(line: dict[str, Any]) -> Pressed:
         host=str(line["host"]),
         scope=Panic.Scope(line["scope"]),
         scope_name=str(line["scope_name"]),
+        keep_protective=bool(line.get("keep_protective", False)),  # older journals kept nothing
         reason=str(line["reason"]),
         accounts=accounts,
         skipped=tuple(line["skipped"]),
@@ -113,6 +115,7 @@ def _pressed(line: dict[str, Any]) -> Pressed:
 def _hear(story: Story, line: dict[str, Any]) -> None:
     match line["event"]:
         case "sweep":
+            line = {"kept": 0, **line}  # older journals kept nothing
             told = {name: line[name] for name in SWEEP_FIELDS}
             story.sweeps[line["account"]] = _with_times(told)
         case "order":

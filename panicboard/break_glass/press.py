@@ -21,7 +21,7 @@ from panicboard.break_glass.journal import Journal
 from panicboard.break_glass.sealed_file import Contents, SealedAccount
 from panicboard.break_glass.sweep import GlassSweep, Say
 from panicboard.local_counts import LocalCounts
-from panicboard.models import Panic, Sweep
+from panicboard.models import Panic
 from panicboard.venues import calls
 
 #: How soon a sweep that found no thread tries to begin again.
@@ -38,10 +38,12 @@ class GlassScope:
 
     kind: Panic.Scope
     name: str = ""
+    keep_protective: bool = False
 
     @property
     def label(self) -> str:
-        return "everything" if self.kind == Panic.Scope.ALL else f"{self.kind.label} {self.name}"
+        named = "everything" if self.kind == Panic.Scope.ALL else f"{self.kind.label} {self.name}"
+        return f"{named} but protective orders" if self.keep_protective else named
 
     def accounts(self, contents: Contents) -> list[SealedAccount]:
         """The accounts to sweep. Raises NotInFile when there are none."""
@@ -88,7 +90,11 @@ class Press:
         self.contents = contents
         self.scope = scope
         self.panic = Panic(
-            scope=scope.kind, pressed_at=timezone.now(), pressed_by_name=pressed_by, reason=reason
+            scope=scope.kind,
+            keep_protective=scope.keep_protective,
+            pressed_at=timezone.now(),
+            pressed_by_name=pressed_by,
+            reason=reason,
         )
         self.accounts = scope.accounts(contents)
         self.skipped = scope.disabled(contents)
@@ -102,6 +108,7 @@ class Press:
             host=socket.gethostname(),
             scope=scope.kind.value,
             scope_name=scope.name,
+            keep_protective=scope.keep_protective,
             reason=reason,
             exported_at=contents.exported_at,
             accounts=[_named(account) for account in self.accounts],
@@ -173,6 +180,7 @@ class Press:
             "pressed_at": self.panic.pressed_at.isoformat(),
             "exported_at": self.contents.exported_at.isoformat(),
             "clear": self.is_clear,
+            "kept": sum(sweep.sweep.kept for sweep in self.sweeps),
             "skipped": self.skipped,
             "sweeps": [self._report(sweep) for sweep in self.sweeps],
         }
@@ -183,7 +191,8 @@ class Press:
         return {
             "account": sweep.account.name,
             "venue": sweep.account.venue,
-            "state": Sweep.State(sweep.sweep.state).label,
+            "state": sweep.sweep.label,
+            "kept": sweep.sweep.kept,
             "clear_ms": None if clear_ms is None else round(clear_ms),
             "orders": sweep.orders.by_outcome(),
             "last_word": sweep.sweep.last_word,

@@ -20,6 +20,7 @@ from panicboard.break_glass.press import GlassScope, NotInFile, Press
 from panicboard.break_glass.sealed_file import CannotOpen, Contents, SealedAccount, WrongPassphrase
 from panicboard.management import scopes
 from panicboard.models import Panic
+from panicboard.models.panics import nothing_open
 
 #: How often a passphrase is asked for.
 TRIES = 3
@@ -103,11 +104,12 @@ def age(contents: Contents) -> str:
 
 
 def _scope(options: dict[str, Any]) -> GlassScope:
+    keep = options["keep_protective"]
     if options["desk"]:
-        return GlassScope(Panic.Scope.DESK, options["desk"])
+        return GlassScope(Panic.Scope.DESK, options["desk"], keep)
     if options["account"]:
-        return GlassScope(Panic.Scope.ACCOUNT, options["account"])
-    return GlassScope(Panic.Scope.ALL)
+        return GlassScope(Panic.Scope.ACCOUNT, options["account"], keep)
+    return GlassScope(Panic.Scope.ALL, keep_protective=keep)
 
 
 def _follow(press: Press, lines: "_Lines", timeout_s: float | None) -> bool:
@@ -164,7 +166,7 @@ class _Lines:
             orders = ", ".join(f"{count} {outcome}" for outcome, count in sweep["orders"].items())
             found = f" ({orders})" if orders else ""
             self.say(f"  {sweep['account']:<24} {sweep['state']:<13} {sweep['last_word']}{found}")
-        self.say("NO OPEN ORDERS" if report["clear"] else "NOT CLEAR")
+        self.say(nothing_open(report["kept"]) if report["clear"] else "NOT CLEAR")
 
     def close(self) -> None:
         """Wait until everything is printed."""

@@ -96,7 +96,7 @@ class GlassSweep(VenueWork):
         say: Say,
         stop: threading.Event,
     ) -> None:
-        sweep = Sweep(panic=panic, state=State.QUEUED)
+        sweep = Sweep(panic=panic, state=State.QUEUED, keep_protective=panic.keep_protective)
         super().__init__(sweep, JournaledOrders(sweep, account.name, journal), _call_threads(account))
         self.account = account
         self._journal = journal
@@ -187,7 +187,7 @@ class GlassSweep(VenueWork):
         self._save(
             state=State.CLEAR,
             clear_at=timezone.now(),
-            last_word=f"NO OPEN ORDERS - read back {self.sweep.read_back_at:%H:%M:%S}{unasked}",
+            last_word=f"{self.sweep.nothing_open} - read back {self.sweep.read_back_at:%H:%M:%S}{unasked}",
         )
         self._journal.sync()
         return True
@@ -237,18 +237,18 @@ class GlassSweep(VenueWork):
             self._budget.prepay(self.adapter.cancel_limit(), sum(call.weight for call in calls))
         sent_at = timezone.now()
         flying = self.send(calls)
-        said = f"{len(calls)} mass cancels sent" if calls else "no symbol known; listing everything"
+        said = f"{len(calls)} mass cancels sent" if calls else "listing everything first"
         if self.sweep.round == 1:
             self._save(first_request_at=self.sweep.first_request_at or sent_at, last_word=said)
-        errors = self.take_answers(flying)
+        errors = self.take_answers(flying, chosen=self.sweep.keep_protective)
         if not errors:
             self._save(to_read=True, acked_at=self.sweep.acked_at or timezone.now())
         raise_what_stops(errors)
         self._stop.wait(self.adapter.cancel_settle_ms / 1000)
 
     def _mass_cancels(self, targets: set[BookSymbol]) -> list[MassCancel]:
-        if not targets and not self.adapter.account_wide_cancel:
-            return []
+        if self.sweep.keep_protective or not (targets or self.adapter.account_wide_cancel):
+            return []  # it would take with it what is to stay, or there is nothing to name
         return self.adapter.mass_cancels(targets, whole_account=True)
 
     # ---- reading back ----
@@ -267,10 +267,12 @@ class GlassSweep(VenueWork):
             return self._still_open(None)  # every symbol of an old file is gone: that reading proves nothing
         self.sweep.to_read = False
         self._saw_all = self._saw_all or symbols is None
-        self.see_open(found)
-        if found:
+        open_orders = [order for order in found if self.concerns(order)]
+        self.sweep.kept = len(found) - len(open_orders)
+        self.see_open(open_orders)
+        if open_orders:
             self._save(known_empty_at=None, full_empty_at=None)
-        return bool(found)
+        return bool(open_orders)
 
     def _listings(self, symbols: set[BookSymbol] | None) -> list[Listing]:
         return self.adapter.listings(symbols, quick=symbols is not None)
@@ -329,4 +331,4 @@ class GlassSweep(VenueWork):
             setattr(self.sweep, name, value)
         self._journal.sweep(self.account.name, self.sweep)
         if (self.sweep.state, self.sweep.last_word) != told:
-            self._say(self.account, str(State(self.sweep.state).label), self.sweep.last_word)
+            self._say(self.account, self.sweep.label, self.sweep.last_word)

@@ -2,6 +2,7 @@
 
 import getpass
 from argparse import ArgumentParser
+from dataclasses import replace
 
 from django.core.management.base import CommandError
 
@@ -18,6 +19,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def scope_from(options: dict[str, object]) -> Scope:
     """The scope these options name. Raises CommandError naming what there is instead."""
+    return replace(_named(options), keep_protective=bool(options.get("keep_protective")))
+
+
+def _named(options: dict[str, object]) -> Scope:
     if desk_slug := options["desk"]:
         desk = Desk.objects.filter(slug=desk_slug).first()
         if desk is None:

@@ -7,6 +7,14 @@ from django.urls import reverse
 
 from panicboard.models.accounts import Account, Desk
 
+#: What CLEAR is called where protective orders were left open.
+CLEAR_BUT_KEPT = "CLEAR BUT KEPT"
+
+
+def nothing_open(kept: int) -> str:
+    """The good end of sweeps that left so many protective orders open, in words."""
+    return f"NO OPEN ORDERS BUT {kept} PROTECTIVE, KEPT" if kept else "NO OPEN ORDERS"
+
 
 class Panic(models.Model):
     """One press: who, when, why, over which scope."""
@@ -32,6 +40,8 @@ class Panic(models.Model):
     symbol = models.CharField(max_length=60, blank=True)
     #: The chosen orders of scope ORDERS, each as {"family", "symbol", "venue_order_id", "client_order_id"}.
     order_refs = models.JSONField(default=list, blank=True)
+    #: Orders that can only reduce a position stay, where their venue tells them apart.
+    keep_protective = models.BooleanField(default=False)
     pressed_at = models.DateTimeField()
     pressed_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True)
     pressed_by_name = models.CharField(max_length=150)  # kept as it was; a shell user has no row
@@ -63,6 +73,10 @@ class Panic(models.Model):
 
     @property
     def scope_label(self) -> str:
+        return f"{self._scope_label} but protective orders" if self.keep_protective else self._scope_label
+
+    @property
+    def _scope_label(self) -> str:
         match self.scope:
             case Panic.Scope.DESK:
                 return f"desk {self.desk or 'that is gone'}"
@@ -99,6 +113,10 @@ class Sweep(models.Model):
     account = models.ForeignKey(Account, on_delete=models.PROTECT, related_name="sweeps")
     #: The account as a whole, or only what the panic's scope names (a symbol, chosen orders).
     whole_account = models.BooleanField(default=True)
+    #: As the panic says, unless the account's latch is from one that kept nothing: then that holds on.
+    keep_protective = models.BooleanField(default=False)
+    #: How many protective orders the latest reading found, and left.
+    kept = models.PositiveIntegerField(default=0)
     state = models.CharField(max_length=15, choices=State.choices, default=State.QUEUED)
     handed_over_to = models.ForeignKey(
         Panic, on_delete=models.PROTECT, null=True, blank=True, related_name="taken_over"
@@ -150,6 +168,16 @@ class Sweep(models.Model):
 
     def __str__(self) -> str:
         return f"sweep of {self.account} in panic {self.panic_id}"
+
+    @property
+    def label(self) -> str:
+        """The state in words."""
+        return CLEAR_BUT_KEPT if self.state == self.State.CLEAR and self.kept else self.get_state_display()
+
+    @property
+    def nothing_open(self) -> str:
+        """The good end, in words."""
+        return nothing_open(self.kept)
 
 
 class SweptOrder(models.Model):

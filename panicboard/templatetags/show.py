@@ -11,6 +11,7 @@ from panicboard import countdown_state
 from panicboard.board_state import AccountRow, State
 from panicboard.models import Sweep, SweptOrder
 from panicboard.record import plain
+from panicboard.venues import VENUES
 
 register = template.Library()
 
@@ -72,6 +73,16 @@ OUTCOMES = {
 def icon(name: str) -> SafeString:
     """One shape of the sprite in `partials/icons.html`."""
     return format_html('<svg class="i" aria-hidden="true"><use href="#i-{}"/></svg>', name)
+
+
+@register.simple_tag
+def untold_books() -> str:
+    """The books in which protective orders cannot be told apart, so that none is kept there."""
+    return ", ".join(
+        f"{label} orders of {adapter.label}"
+        for adapter in VENUES.values()
+        for label in adapter.untold_books()
+    )
 
 
 @register.simple_tag

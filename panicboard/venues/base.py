@@ -47,6 +47,7 @@ class Family:
     query_weight: int
     cancel_batch: int = 1
     triggers_into: str = ""  # the family an order moves to when it triggers
+    tells_protective: bool = True  # whether its orders say that they can only reduce a position
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,6 +294,11 @@ class VenueAdapter(ABC):
     @classmethod
     def family(cls, slug: str) -> Family:
         return next(family for family in cls.families if family.slug == slug)
+
+    @classmethod
+    def untold_books(cls) -> list[str]:
+        """The books whose orders do not say whether they can only reduce a position."""
+        return [family.label for family in cls.families if not family.tells_protective]
 
     @classmethod
     def listing_limit(cls) -> Limit:

@@ -31,7 +31,7 @@ def ordinary_order(family: str, reply: Any) -> Order:
         filled=amount(item.get("executedQty")),
         price=amount(item.get("price")) or None,
         trigger_price=amount(item.get("stopPrice")) or None,
-        protective=flag(item.get("reduceOnly")) or flag(item.get("closePosition")),
+        protective=can_only_reduce(item),
         cancel_pending=status == "PENDING_CANCEL",
         list_id="" if list_id == "-1" else list_id,
         placed_at=moment(item.get("time")),
@@ -56,11 +56,21 @@ def algo_order(family: str, reply: Any) -> Order:
         filled=Decimal(0),  # fills happen to the ordinary order it becomes
         price=amount(item.get("price")) or None,
         trigger_price=amount(item.get("triggerPrice")) or None,
-        protective=flag(item.get("reduceOnly")) or flag(item.get("closePosition")),
+        protective=can_only_reduce(item),
         successor_id=successor(item.get("actualOrderId")),
         placed_at=moment(item.get("createTime")),
         updated_at=moment(item.get("updateTime")),
     )
+
+
+def can_only_reduce(item: dict[str, Any]) -> bool:
+    """Whether an order says that it can only reduce a position: reduce-only, close-position, or, in hedge
+    mode, where the venue takes neither mark, on the closing side of a long or short position.
+
+    https://developers.binance.com/docs/derivatives/usds-margined-futures/trade/rest-api/New-Order
+    """
+    closing = (item.get("positionSide"), item.get("side")) in (("LONG", "SELL"), ("SHORT", "BUY"))
+    return closing or flag(item.get("reduceOnly")) or flag(item.get("closePosition"))
 
 
 def successor(value: object) -> str:

@@ -65,6 +65,7 @@ MARGIN = Family(
     list_symbol_weight=5 + 5,  # orders, and order lists
     list_all_weight=MARGIN_ALL_ORDERS_WEIGHT + 5,
     query_weight=10,
+    tells_protective=False,
 )
 
 #: Books that trade the same symbols: what is known in one is cancelled and read in both.

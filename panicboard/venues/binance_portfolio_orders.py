@@ -12,10 +12,10 @@ from typing import Any
 from panicboard.venues.asked import of_symbol
 from panicboard.venues.base import Order, OrderState
 from panicboard.venues.binance import order_state
-from panicboard.venues.binance_orders import ordinary_order, successor
+from panicboard.venues.binance_orders import can_only_reduce, ordinary_order, successor
 from panicboard.venues.binance_replies import fields, required, required_id, rows
 from panicboard.venues.errors import OutcomeUnknown
-from panicboard.venues.values import LONGEST_SIDE, LONGEST_TYPE, amount, flag, label, moment, quoted
+from panicboard.venues.values import LONGEST_SIDE, LONGEST_TYPE, amount, label, moment, quoted
 
 
 def strategy_order(family: str, reply: Any) -> Order:
@@ -38,7 +38,7 @@ def strategy_order(family: str, reply: Any) -> Order:
         filled=Decimal(0),  # fills happen to the ordinary order it becomes
         price=amount(item.get("price")) or None,
         trigger_price=amount(item.get("stopPrice")) or None,
-        protective=flag(item.get("reduceOnly")) or flag(item.get("closePosition")),
+        protective=can_only_reduce(item),
         successor_id=successor(item.get("orderId")),
         placed_at=moment(item.get("bookTime")),
         updated_at=moment(item.get("updateTime")),

@@ -158,8 +158,9 @@ def history_in_windows(
     """Every order from `since` on, read in windows that the venue accepts.
 
     `now_ms` is the venue's time as far as we know it: the windows go on for `CLOCK_ERROR_MS` behind it, or
-    the orders of the last moment would be left out where our reading of its clock is late. `fetch` takes the first and last ms of a window. A full page may have left orders out, at either end,
-    so its window is read again in halves. Raises OutcomeUnknown when a single ms fills a page.
+    the orders of the last moment would be left out where our reading of its clock is late. `fetch` takes the
+    first and last ms of a window. A full page may have left orders out, at either end, so its window is read
+    again in halves. Raises OutcomeUnknown when a single ms fills a page.
     """
     first, until_ms = to_ms(since), now_ms + CLOCK_ERROR_MS
     windows = [

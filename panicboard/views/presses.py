@@ -49,10 +49,10 @@ def press(request: HttpRequest) -> HttpResponse:
         return refused(request, str(exc))
     if pressed.joined:
         panic = pressed.panic
-        messages.info(
-            request,
-            f"Joined panic {panic.pk}, begun by {panic.pressed_by_name} at {panic.pressed_at:%H:%M:%S}.",
-        )
+        said = f"Joined panic {panic.pk}, begun by {panic.pressed_by_name} at {panic.pressed_at:%H:%M:%S}."
+        if form.panic_scope.keep_protective and not panic.keep_protective:
+            said += " It keeps no protective orders."
+        messages.info(request, said)
     return go(request, pressed.panic.get_absolute_url())
 
 

@@ -17,6 +17,7 @@ from panicboard.break_glass import shell
 from panicboard.database import AWAY
 from panicboard.management import scopes
 from panicboard.models import Panic, Sweep, SweptOrder
+from panicboard.models.panics import nothing_open
 
 LOOK_EVERY_S = 0.1
 WAIT_S = 300.0
@@ -33,6 +34,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         scopes.add_arguments(parser)
         parser.add_argument("--symbol", metavar="S", help="with --account: only orders of this symbol")
+        parser.add_argument(
+            "--keep-protective",
+            action="store_true",
+            help="leave reduce-only and close-position orders open, where the venue tells them apart",
+        )
         parser.add_argument("--reason", default="", metavar="TEXT", help="why, for the record")
         parser.add_argument("--wait", action="store_true", help="follow it until it is clear or --timeout")
         parser.add_argument(
@@ -116,7 +122,7 @@ class Command(BaseCommand):
     def _print(self, report: dict[str, Any]) -> None:
         for sweep in report["sweeps"]:
             self.stdout.write(f"  {sweep['account']:<24} {sweep['state']:<13} {sweep['last_word']}")
-        self.stdout.write("NO OPEN ORDERS" if report["clear"] else "NOT CLEAR")
+        self.stdout.write(nothing_open(report["kept"]) if report["clear"] else "NOT CLEAR")
 
 
 def _seconds(text: str) -> float:
@@ -132,6 +138,7 @@ def _database_is_gone(exc: Exception, panic: Panic | None, options: dict[str, An
     for name in ("desk", "account"):
         words += [f"--{name} {shlex.quote(options[name])}"] if options[name] else []
     words += ["--all"] if options["all"] else []
+    words += ["--keep-protective"] if options["keep_protective"] else []
     whole = " (which sweeps the whole account: it takes no --symbol)" if options["symbol"] else ""
     gone = isinstance(exc, AWAY)  # or something answers that is no use
     trouble = f"the database {'does not answer' if gone else 'is unusable'} ({type(exc).__name__})"
@@ -150,7 +157,8 @@ def _states(panic: Panic) -> dict[str, int]:
 def _report(panic: Panic) -> dict[str, Any]:
     """The panic as one JSON-able object; times are ms after the press."""
     sweeps = []
-    for sweep in panic.sweeps.select_related("account__venue").order_by("account__name"):
+    rows = panic.sweeps.select_related("account__venue").order_by("account__name")
+    for sweep in rows:
         outcomes: dict[str, int] = {}
         for outcome in sweep.orders.values_list("outcome", flat=True):
             outcomes[SweptOrder.Outcome(outcome).label] = (
@@ -161,7 +169,8 @@ def _report(panic: Panic) -> dict[str, Any]:
             {
                 "account": sweep.account.name,
                 "venue": sweep.account.venue.name,
-                "state": Sweep.State(sweep.state).label,
+                "state": sweep.label,
+                "kept": sweep.kept,
                 "clear_ms": None if clear_ms is None else round(clear_ms),
                 "orders": outcomes,
                 "last_word": sweep.last_word,
@@ -171,7 +180,8 @@ def _report(panic: Panic) -> dict[str, Any]:
         "panic": panic.pk,
         "scope": panic.scope_label,
         "pressed_at": panic.pressed_at.isoformat(),
-        "clear": all(sweep["state"] == Sweep.State.CLEAR.label for sweep in sweeps),
+        "clear": all(sweep.state == Sweep.State.CLEAR for sweep in rows),
+        "kept": sum(sweep.kept for sweep in rows),
         "skipped": panic.skipped,
         "sweeps": sweeps,
     }
