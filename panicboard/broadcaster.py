@@ -23,13 +23,30 @@ logger = logging.getLogger(__name__)
 #: Fragments by topic and name: pages of different topics may share a viewer.
 News = dict[tuple[Topic, str], str]
 
-#: Seconds between two readings: while anything runs, and otherwise.
-BUSY_S, QUIET_S = 0.1, 1.0
-#: How often signs of change are looked for between two readings, while nothing runs.
-LOOK_EVERY_S = 0.1
+#: Seconds between two readings, while anything runs: at the least, however much happens, and at the most,
+#: for what changes with time alone. Otherwise at the most so long.
+BUSY_S, BUSY_AT_MOST_S, QUIET_S = 0.05, 0.25, 1.0
+#: Sending to one viewer takes so long of the one thread that sends; between two readings it gets twice that.
+SEND_S = 0.0001
+#: How often it is asked between two readings whether anything happened.
+LOOK_EVERY_S = 0.02
 CLOSE_CONNECTIONS_S = 30.0
 #: For this long the notice line tells of trouble that is over.
 TELL_OF_TROUBLE = timedelta(seconds=30)
+
+
+class Batch:
+    """Fragments that go out together, to any number of viewers."""
+
+    def __init__(self, news: News) -> None:
+        self.news = news
+        self._frame: str | None = None
+
+    def frame(self, written: Callable[[News], str]) -> str:
+        """These fragments as they are `written` for the stream: once for all viewers."""
+        if self._frame is None:
+            self._frame = written(self.news)
+        return self._frame
 
 
 class Viewer:
@@ -41,36 +58,54 @@ class Viewer:
     def __init__(self, topics: frozenset[Topic]) -> None:
         self.topics = topics
         self.ended = False
-        self._loop = asyncio.get_running_loop()
-        self._wake = asyncio.Event()
+        self.loop = asyncio.get_running_loop()
+        self._woken = False
+        self._waiter: asyncio.Future[None] | None = None
         self._lock = threading.Lock()
-        self._pending: News = {}
+        self._pending: Batch | None = None
 
-    def put(self, news: News) -> None:
-        """Leave fragments to be sent; older ones of the same name are replaced. From any thread."""
+    def put(self, batch: Batch) -> None:
+        """Leave fragments to be sent, instead of older ones of their names. From any thread; then `wake`."""
         with self._lock:
-            self._pending.update(news)
-        self._call(self._wake.set)
+            self._pending = Batch({**self._pending.news, **batch.news}) if self._pending else batch
 
-    def end(self) -> None:
-        """Have the stream end itself. From any thread."""
-        self.ended = True
-        self._call(self._wake.set)
-
-    def take(self) -> News:
+    def take(self) -> Batch | None:
         with self._lock:
-            pending, self._pending = self._pending, {}
+            pending, self._pending = self._pending, None
         return pending
 
     async def wait(self, seconds: float) -> None:
-        """Wait until there is something to send, at most so long."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), max(0.0, seconds))
-        self._wake.clear()
+        """Wait until it is woken, at most so long."""
+        if not self._woken and seconds > 0:
+            self._waiter = self.loop.create_future()
+            timer = self.loop.call_later(seconds, self.wake)
+            try:
+                await self._waiter
+            finally:
+                timer.cancel()
+                self._waiter = None
+        self._woken = False
 
-    def _call(self, act: Callable[[], None]) -> None:
-        with contextlib.suppress(RuntimeError):  # its loop has ended, and the viewer with it
-            self._loop.call_soon_threadsafe(act)
+    def wake(self) -> None:
+        """Have it look for what is to be sent. In the thread of its loop."""
+        self._woken = True
+        if self._waiter and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+def wake(viewers: Iterable[Viewer]) -> None:
+    """Wake these, from any thread: one call for each loop, however many there are."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Viewer]] = {}
+    for viewer in viewers:
+        by_loop.setdefault(viewer.loop, []).append(viewer)
+
+    def wake_each(few: list[Viewer]) -> None:
+        for viewer in few:
+            viewer.wake()
+
+    for loop, few in by_loop.items():
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and its viewers with it
+            loop.call_soon_threadsafe(wake_each, few)
 
 
 class Broadcaster:
@@ -115,7 +150,8 @@ class Broadcaster:
         with self._lock:
             viewers = list(self._viewers)
         for viewer in viewers:
-            viewer.end()
+            viewer.ended = True
+        wake(viewers)
 
     def tick(self) -> dict[str, str | None]:
         """What each tick says: the server's time, when the state was last read, and what is wrong."""
@@ -146,21 +182,25 @@ class Broadcaster:
             if time.monotonic() - connections_closed_at > CLOSE_CONNECTIONS_S or self._trouble:
                 close_old_connections()
                 connections_closed_at = time.monotonic()
-            took_s = time.monotonic() - started
-            # Never more than half of the time, however much there is to read.
-            self._wake.wait(max(took_s, BUSY_S - took_s))
-            if not renderer.running:
-                self._rest(renderer, started + QUIET_S)
+            self._rest(renderer, started, len(viewers))
         connections.close_all()
 
-    def _rest(self, renderer: Renderer, until: float) -> None:
-        """Wait while nothing runs, at most until then: what people do, and what fails, is shown at once."""
+    def _rest(self, renderer: Renderer, started: float, viewers: int) -> None:
+        """Wait until there is something to read, or it is time to. Whoever joins is not kept waiting.
+
+        Never more than half of the time is spent reading, and sending, however much there is.
+        """
+        took_s = time.monotonic() - started
+        at_least_s = max(BUSY_S, 2 * took_s, 2 * SEND_S * viewers)
+        if self._wake.wait(max(0.0, started + at_least_s - time.monotonic())):
+            return
+        until = started + (BUSY_AT_MOST_S if renderer.running else QUIET_S)
         while (left_s := until - time.monotonic()) > 0 and not self._wake.wait(min(LOOK_EVERY_S, left_s)):
             try:
                 if renderer.has_news():
                     return
-            except DatabaseError:
-                return  # the reading that comes now tells of it
+            except Exception:  # whatever it is, the reading that comes now tells of it
+                return
 
     def _show(
         self, renderer: Renderer, viewers: Iterable[Viewer], fresh: set[Viewer], shown: dict[Topic, Fragments]
@@ -173,11 +213,19 @@ class Broadcaster:
             topic: {name: html for name, html in fragments.items() if shown.get(topic, {}).get(name) != html}
             for topic, fragments in current.items()
         }
+        batches: dict[tuple[frozenset[Topic], bool], Batch] = {}
+        told = []
         for viewer in viewers:
-            source = current if viewer in fresh else changed
-            news = {(topic, name): html for topic in viewer.topics for name, html in source[topic].items()}
-            if news:
-                viewer.put(news)
+            key = viewer.topics, viewer in fresh
+            if key not in batches:
+                source = current if viewer in fresh else changed
+                batches[key] = Batch(
+                    {(topic, name): html for topic in viewer.topics for name, html in source[topic].items()}
+                )
+            if batches[key].news:
+                viewer.put(batches[key])
+                told.append(viewer)
+        wake(told)
         self._read_at = now
         if self._trouble:
             self._trouble, self._trouble_until = "", now

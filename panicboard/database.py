@@ -55,6 +55,20 @@ def locked(rows: QuerySet[Row]) -> QuerySet[Row]:
     return rows.model._default_manager.filter(pk__in=list(mine.values_list("pk", flat=True)))
 
 
+def version() -> object:
+    """What is another value whenever anything was committed since: asking costs next to nothing.
+
+    By the connection of this thread alone. A server's is its list of transactions under way, which those of
+    other databases change as well; SQLite's counts what others committed, and what this connection changed.
+    """
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("PRAGMA data_version")
+            return cursor.fetchone(), connection.connection.total_changes
+        cursor.execute("SELECT pg_current_snapshot()::text")
+        return cursor.fetchone()
+
+
 def is_deadlock(exc: OperationalError) -> bool:
     """Whether a server refused a transaction because another one and it waited for each other."""
     return getattr(exc.__cause__, "sqlstate", "") == "40P01"

@@ -16,7 +16,7 @@ from django.http import QueryDict
 from django.template.loader import render_to_string
 from django.utils.safestring import mark_safe
 
-from panicboard import board_state, order_table, panic_state, readiness, wall_state
+from panicboard import board_state, database, order_table, panic_state, readiness, wall_state
 from panicboard.board_state import AccountRow, Board, DeskRow
 from panicboard.models import AuditEntry, Countdown, Panic, Sweep
 from panicboard.panic_state import PanicPage
@@ -93,6 +93,7 @@ class Renderer:
         self._beside: Future[Board] | None = None
         self._system: SystemReadiness | None = None
         self._system_at: datetime | None = None
+        self._version: object = None
         self._signs: object = None
         #: When each account was last not folded away.
         self._shown_at: dict[int, datetime] = {}
@@ -102,7 +103,8 @@ class Renderer:
     def read(self, topics: Iterable[Topic], now: datetime, trouble: str = "") -> dict[Topic, Fragments]:
         """Read these topics from the database and render what has changed. Raises DatabaseError."""
         topics = set(topics)
-        self._signs = _signs_of_change()
+        # Before anything is read: what comes meanwhile is read again.
+        self._version, self._signs = database.version(), None if self.running else _signs_of_change()
         board = self._read_board(topics, now)
         pages = {topic: _panic_page(topic, now) for topic in topics if topic.kind == "panic"}
         self.running = bool(board.running) or any(page and page.running for page in pages.values())
@@ -124,8 +126,15 @@ class Renderer:
     def has_news(self) -> bool:
         """Whether something happened since the last reading that nobody shall wait for.
 
-        Costs two small queries. Raises DatabaseError.
+        While a panic runs, that is whatever was written down; else what people did, and what fails. Raises
+        DatabaseError.
         """
+        version = database.version()
+        if version == self._version:
+            return False
+        if self.running:
+            return True
+        self._version = version
         return _signs_of_change() != self._signs
 
     def _read_board(self, topics: set[Topic], now: datetime) -> Board:

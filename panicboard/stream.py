@@ -24,10 +24,12 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from panicboard import version
-from panicboard.broadcaster import Viewer, broadcaster
+from panicboard.broadcaster import News, Viewer, broadcaster
 from panicboard.fragments import Renderer, Topic, topics_of
 
 TICK_S = 1.0
+#: A tick goes along with what is sent so shortly before its time.
+TICK_WITH_S = 0.25
 #: How often a stream makes sure that its viewer is still signed in.
 CHECK_LOGIN_S = 15.0
 
@@ -102,11 +104,11 @@ class Frames:
         yield "retry: 1000\n\n"
         while not viewer.ended:
             await viewer.wait(tick_at - clock())
-            news = viewer.take()
-            frame = "".join(_event("fragment", html, topic.key) for (topic, _), html in news.items())
-            if clock() >= tick_at:
+            batch = viewer.take()
+            frame = batch.frame(_written) if batch else ""
+            if clock() >= tick_at - (TICK_WITH_S if frame else 0):
                 frame += _event("tick", json.dumps(broadcaster.tick()))
-                tick_at = max(tick_at + TICK_S, clock())
+                tick_at = clock() + TICK_S
             if frame:
                 yield frame
             if clock() >= check_at:
@@ -127,6 +129,10 @@ class Frames:
 async def ended(farewell: str) -> AsyncIterator[str]:
     """A stream that has nothing to say but this."""
     yield _event(farewell, "expired")
+
+
+def _written(news: News) -> str:
+    return "".join(_event("fragment", html, topic.key) for (topic, _), html in news.items())
 
 
 def _event(name: str, data: str, id_: str = "") -> str:

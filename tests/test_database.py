@@ -6,6 +6,7 @@ The first test holds for SQLite as well; the others tell something where TEST_DA
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -134,3 +135,31 @@ def test_press_is_not_refused_because_another_transaction_and_it_wait_for_each_o
     assert all(map(database.is_deadlock, refused))
     assert pressed.panic.sweeps.count() == 2
     assert not Account.objects.filter(latched_by=None).exists()
+
+
+def test_version_is_another_after_a_commit_of_anybody_and_the_same_after_none() -> None:
+    account = pages.make_account("alpha")
+
+    def commit() -> None:
+        Account.objects.filter(pk=account.pk).update(strategy="x")
+        connections.close_all()
+
+    def version() -> object:
+        Panic.objects.exists()  # reading is no commit
+        return database.version()
+
+    seen = [version(), version()]
+    other = threading.Thread(target=commit)
+    other.start()
+    other.join(10)
+    seen += [version(), version()]
+    Account.objects.filter(pk=account.pk).update(strategy="y")
+    seen += [version(), version()]
+
+    assert [one == before for before, one in pairwise(seen)] == [
+        True,
+        False,
+        True,
+        False,
+        True,
+    ]

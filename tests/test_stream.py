@@ -26,7 +26,7 @@ from django.test import AsyncClient, Client
 from django.utils import timezone
 
 from panicboard import audit, broadcaster, fragments, processes, stream
-from panicboard.broadcaster import Broadcaster, News, Viewer
+from panicboard.broadcaster import Batch, Broadcaster, Viewer
 from panicboard.fragments import MOST_OPEN, MOST_SHARING, Fragments, Renderer, Topic, topics_of
 from panicboard.middleware import POLICY
 from panicboard.models import AuditEntry, Countdown, Sweep, SweptOrder
@@ -48,6 +48,9 @@ class ScriptedRenderer(Renderer):
         self.troubles: list[str] = []
         self.read_once = threading.Event()
 
+    def has_news(self) -> bool:
+        return self.running
+
     def read(self, topics: Iterable[Topic], now: datetime, trouble: str = "") -> dict[Topic, Fragments]:
         step = self.steps.pop(0) if len(self.steps) > 1 else self.steps[0]
         self.troubles.append(trouble)
@@ -59,13 +62,13 @@ class ScriptedRenderer(Renderer):
 
 async def news(viewer: Viewer) -> Fragments:
     """The next fragments that the viewer would send."""
-    while not (fragments := viewer.take()):
+    while not (batch := viewer.take()):
         await viewer.wait(5)
-    return named(fragments)
+    return named(batch)
 
 
-def named(fragments: News) -> Fragments:
-    return {name: html for (_, name), html in fragments.items()}
+def named(batch: Batch | None) -> Fragments:
+    return {name: html for (_, name), html in batch.news.items()} if batch else {}
 
 
 async def until(condition: Callable[[], Any]) -> None:
@@ -285,7 +288,7 @@ def test_account_that_is_folded_away_sends_its_count_alone_unless_its_desk_is_op
     assert f"quiet-{accounts[3].pk}" in names(now + timedelta(seconds=1))[0]
 
 
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_renderer_has_news_after_an_act_and_after_a_heartbeat_that_failed_or_came_again() -> None:
     renderer, account = Renderer(), make_account()
     countdown = countdown_rows.make(account)
@@ -302,6 +305,22 @@ def test_renderer_has_news_after_an_act_and_after_a_heartbeat_that_failed_or_cam
         tell(Countdown.objects.filter(pk=countdown.pk).update(misses=misses))
 
     assert told == [False, *[True, False] * 4]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_while_a_panic_runs_whatever_was_written_down_is_news_and_nothing_else() -> None:
+    renderer = Renderer()
+    panic = make_panic(make_account(), state=Sweep.State.CANCELLING)
+    topics = [Topic("panic", panic.pk)]
+    renderer.read(topics, timezone.now())
+    renderer.read(topics, timezone.now())
+    told = [renderer.has_news()]
+    Sweep.objects.update(last_word="2 still listed")
+    told.append(renderer.has_news())
+    renderer.read(topics, timezone.now())
+    told.append(renderer.has_news())
+
+    assert told == [False, True, False]
 
 
 @pytest.mark.django_db
