@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from panicboard import looks
 from panicboard.board_state import AccountRow, Board, RunningPanic, State
 from panicboard.models import Sweep
 from panicboard.models.panics import CLEAR_BUT_KEPT
@@ -11,24 +12,6 @@ from panicboard.models.panics import CLEAR_BUT_KEPT
 TILES = 12
 #: How long one page of the quiet accounts stands.
 PAGE_S = 10
-
-#: Shape and look of a state.
-_STATES = {
-    State.PANIC: ("crit", "crit"),
-    State.FIRED: ("crit", "crit"),
-    State.NOT_READY: ("crit", "crit"),
-    State.LAPSING: ("warn", "warn"),
-    State.DEGRADED: ("warn", "warn"),
-    State.LATCHED: ("lock", "lock"),
-    State.NORMAL: ("dot", "idle"),
-}
-_SWEEPS = {
-    Sweep.State.QUEUED: ("queue", "run"),
-    Sweep.State.CANCELLING: ("run", "run"),
-    Sweep.State.READING_BACK: ("run", "run"),
-    Sweep.State.NOT_CLEAR: ("crit", "crit"),
-    Sweep.State.FAILED: ("rej", "crit"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +72,7 @@ def _hero(board: Board, rows: Sequence[AccountRow]) -> Hero:
     return Hero(
         word=word if rows else "NO ACCOUNTS",
         detail=one if rows else "",
-        look=_STATES[state][1] if state < State.NORMAL else "calm",
+        look=looks.ACCOUNTS[state].kind if state < State.NORMAL else "calm",
         count=summary.open,
         said="open order" if summary.open == 1 else "open orders",
         more=" \N{MIDDLE DOT} ".join(said for said in (unread, armed) if said),
@@ -135,17 +118,16 @@ def _tiles(rows: Sequence[AccountRow], running: set[int], turn: int) -> list[Til
 def _tile(row: AccountRow, running: set[int]) -> Tile:
     count = row.open if row.read else None
     if row.sweep:
-        icon, look = _SWEEPS[Sweep.State(row.sweep.state)]
         still_open = count if _is_unlisted(row) else row.sweep.tally.still_open
-        return Tile(row.name, row.sweep.state_label, icon, look, still_open)
+        look = looks.SWEEPS[Sweep.State(row.sweep.state)]
+        return Tile(row.name, row.sweep.state_label, *look, still_open)
     if row.latch and row.latch.panic_id in running and row.latch.read_back_at:
         return Tile(row.name, CLEAR_BUT_KEPT if row.latch.kept else "CLEAR", "proof", "proof", count)
-    icon, look = _STATES[row.state]
-    return Tile(row.name, row.word, icon, look, count)
+    return Tile(row.name, row.word, *looks.ACCOUNTS[row.state], count)
 
 
 def _more(hidden: Sequence[AccountRow]) -> Tile:
     """One tile for those that are not shown now, in the look of the worst of them."""
     worst = min(hidden, key=lambda row: row.rank)
-    icon, look = _STATES[worst.state]
-    return Tile(f"{len(hidden)} more", worst.word, icon, look, sum(row.open for row in hidden if row.read))
+    count = sum(row.open for row in hidden if row.read)
+    return Tile(f"{len(hidden)} more", worst.word, *looks.ACCOUNTS[worst.state], count)

@@ -49,8 +49,8 @@ def test_wall_at_rest_is_grey_and_says_ready() -> None:
 
     assert page.hero == Hero("READY", "2 accounts", "calm", 12, "open orders", "")
     assert page.tiles == (
-        Tile("beta", "normal", "dot", "idle", 7),
-        Tile("alpha", "normal", "dot", "idle", 5),
+        Tile("beta", "normal", "dot", "quiet", 7),
+        Tile("alpha", "normal", "dot", "quiet", 5),
     )
 
 
@@ -130,7 +130,7 @@ def test_quiet_accounts_take_turns_and_the_last_tile_tells_of_the_others() -> No
     assert pages[3] == pages[0]
     seen = {name for page in pages for name in names(page) if name.startswith("a")}
     assert len(seen) == 30
-    assert pages[0].tiles[-1] == Tile("19 more", "normal", "dot", "idle", sum(range(71, 90)))
+    assert pages[0].tiles[-1] == Tile("19 more", "normal", "dot", "quiet", sum(range(71, 90)))
 
 
 @pytest.mark.parametrize("abnormal", [1, 11, 12, 20])

@@ -7,65 +7,46 @@ from django import template
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from panicboard import countdown_state
-from panicboard.board_state import AccountRow, State
+from panicboard import countdown_state, looks
+from panicboard.board_state import AccountRow
+from panicboard.looks import Look
 from panicboard.models import Sweep, SweptOrder
 from panicboard.record import plain
 from panicboard.venues import VENUES
 
 register = template.Library()
 
-#: An icon and the classes of a state: shape and word always stand beside the colour.
-ACCOUNT_STATES = {
-    State.PANIC: ("crit", "chip crit"),
-    State.FIRED: ("crit", "chip crit"),
-    State.NOT_READY: ("crit", "chip crit"),
-    State.LAPSING: ("warn", "chip warn"),
-    State.DEGRADED: ("warn", "chip warn"),
-    State.LATCHED: ("lock", "chip lock"),
-    State.NORMAL: ("dot", "quietly"),
-    State.DISABLED: ("rej", "chip idle"),
-}
-SWEEP_STATES = {
-    Sweep.State.QUEUED: ("queue", "chip idle"),
-    Sweep.State.CANCELLING: ("run", "chip run"),
-    Sweep.State.READING_BACK: ("run", "chip run"),
-    Sweep.State.NOT_CLEAR: ("crit", "chip crit"),
-    Sweep.State.FAILED: ("rej", "chip crit"),
-    Sweep.State.CLEAR: ("proof", "chip proof"),
-    Sweep.State.HANDED_OVER: ("sent", "chip idle"),
-    Sweep.State.RELEASED: ("lock", "chip idle"),
-}
+#: As in `panicboard.looks`, what is shown on these pages alone.
 COUNTDOWN_STATES = {
-    countdown_state.State.PASSED: ("crit", "chip crit"),
-    countdown_state.State.NOT_FIRED: ("crit", "chip crit"),
-    countdown_state.State.FIRED: ("crit", "chip crit"),
-    countdown_state.State.LOCKED: ("lock", "chip crit"),
-    countdown_state.State.LAPSING: ("warn", "chip warn"),
-    countdown_state.State.UNKNOWN: ("unk", "chip unk"),
-    countdown_state.State.ARMING: ("run", "chip run"),
-    countdown_state.State.DISARMING: ("run", "chip run"),
-    countdown_state.State.WITHHELD: ("lock", "chip lock"),
-    countdown_state.State.ARMED: ("dot", "quietly"),
-    countdown_state.State.FOREIGN: ("dot", "quietly"),
-    countdown_state.State.DISARMED: ("rej", "quietly"),
+    countdown_state.State.PASSED: Look("crit", "crit"),
+    countdown_state.State.NOT_FIRED: Look("crit", "crit"),
+    countdown_state.State.FIRED: Look("crit", "crit"),
+    countdown_state.State.LOCKED: Look("lock", "crit"),
+    countdown_state.State.LAPSING: Look("warn", "warn"),
+    countdown_state.State.UNKNOWN: Look("unk", "unk"),
+    countdown_state.State.ARMING: Look("run", "run"),
+    countdown_state.State.DISARMING: Look("run", "run"),
+    countdown_state.State.WITHHELD: Look("lock", "lock"),
+    countdown_state.State.ARMED: Look("dot", "quiet"),
+    countdown_state.State.FOREIGN: Look("dot", "quiet"),
+    countdown_state.State.DISARMED: Look("rej", "quiet"),
 }
 LIMIT_STATES = {
-    "refused": ("rej", "chip crit"),
-    "too small": ("crit", "chip crit"),
-    "short now": ("warn", "chip warn"),
-    "not counted": ("warn", "chip warn"),
-    "normal": ("dot", "quietly"),
+    "refused": Look("rej", "crit"),
+    "too small": Look("crit", "crit"),
+    "short now": Look("warn", "warn"),
+    "not counted": Look("warn", "warn"),
+    "normal": Look("dot", "quiet"),
 }
 OUTCOMES = {
-    SweptOrder.Outcome.UNKNOWN: ("unk", "chip unk"),
-    SweptOrder.Outcome.STILL_OPEN: ("crit", "chip crit"),
-    SweptOrder.Outcome.REJECTED: ("rej", "chip warn"),
-    SweptOrder.Outcome.ACKED: ("ack", "chip idle"),
-    SweptOrder.Outcome.SENT: ("sent", "chip idle"),
-    SweptOrder.Outcome.FILLED: ("fill", "chip idle"),
-    SweptOrder.Outcome.EXPIRED: ("exp", "chip idle"),
-    SweptOrder.Outcome.CANCELLED: ("proof", "chip proof"),
+    SweptOrder.Outcome.UNKNOWN: Look("unk", "unk"),
+    SweptOrder.Outcome.STILL_OPEN: Look("crit", "crit"),
+    SweptOrder.Outcome.REJECTED: Look("rej", "warn"),
+    SweptOrder.Outcome.ACKED: Look("ack", "idle"),
+    SweptOrder.Outcome.SENT: Look("sent", "idle"),
+    SweptOrder.Outcome.FILLED: Look("fill", "idle"),
+    SweptOrder.Outcome.EXPIRED: Look("exp", "idle"),
+    SweptOrder.Outcome.CANCELLED: Look("proof", "proof"),
 }
 
 
@@ -87,42 +68,38 @@ def untold_books() -> str:
 
 @register.simple_tag
 def account_state(row: AccountRow) -> SafeString:
-    shape, classes = ACCOUNT_STATES[row.state]
-    return _tag(shape, classes, row.word)
+    return _tag(looks.ACCOUNTS[row.state], row.word)
 
 
 @register.simple_tag
 def countdown_label(state: countdown_state.State) -> SafeString:
-    shape, classes = COUNTDOWN_STATES[state]
-    return _tag(shape, classes, state.label)
+    return _tag(COUNTDOWN_STATES[state], state.label)
 
 
 @register.simple_tag
 def limit_state(state: str) -> SafeString:
-    shape, classes = LIMIT_STATES[state]
-    return _tag(shape, classes, state if state == "normal" else state.upper())
+    return _tag(LIMIT_STATES[state], state if state == "normal" else state.upper())
 
 
 @register.simple_tag
 def sweep_state(state: str, label: str) -> SafeString:
-    shape, classes = SWEEP_STATES[Sweep.State(state)]
-    return _tag(shape, classes, label)
+    return _tag(looks.SWEEPS[Sweep.State(state)], label)
 
 
 @register.simple_tag
 def outcome(code: str, label: str, count: int | None = None) -> SafeString:
     """An order's outcome; with a count, for a tally, where nothing counted is shown quietly."""
-    shape, classes = OUTCOMES[SweptOrder.Outcome(code)]
+    look = OUTCOMES[SweptOrder.Outcome(code)]
     if count == 0:
-        classes = "chip idle"
+        look = look._replace(kind="idle")
     number = "" if count is None else format_html(" <b>{}</b>", grouped(count))
-    return _tag(shape, classes, label, number)
+    return _tag(look, label, number)
 
 
 @register.simple_tag
 def quiet_outcome(code: str, label: str) -> SafeString:
     """An outcome that calls for nothing: shape and word, without a chip."""
-    return _tag(OUTCOMES[SweptOrder.Outcome(code)][0], "", label)
+    return _tag(OUTCOMES[SweptOrder.Outcome(code)]._replace(kind=""), label)
 
 
 @register.filter
@@ -202,5 +179,6 @@ def fresh_class(at: datetime, now: datetime | None) -> str:
     return "done" if age_s < 10 else "" if age_s < 60 else "aged"
 
 
-def _tag(shape: str, classes: str, word: str, more: str | SafeString = "") -> SafeString:
-    return format_html('<span class="tag {}">{}{}{}</span>', classes, icon(shape), word, more)
+def _tag(look: Look, word: str, more: str | SafeString = "") -> SafeString:
+    classes = {"quiet": "quietly", "": ""}.get(look.kind, f"chip {look.kind}")
+    return format_html('<span class="tag {}">{}{}{}</span>', classes, icon(look.shape), word, more)
