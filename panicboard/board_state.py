@@ -228,9 +228,10 @@ def read(now: datetime, system: SystemReadiness | None = None) -> Board:
     Whoever reads often passes the `system` readiness it already knows: finding it out asks the queue.
     """
     accounts = list(
-        Account.objects.select_related("desk", "venue", "reading", "latched_by").defer(
-            "reading__orders", "reading__symbols", "latched_by__order_refs"
-        )
+        # Desks and venues are few, and shared: a thousand copies of them would take as long as all the rest.
+        Account.objects.select_related("reading", "latched_by")
+        .prefetch_related("desk", "venue")
+        .defer("reading__orders", "reading__symbols", "latched_by__order_refs")
     )
     sweeps = _sweeps()
     tallies = _tallies(sweeps)
