@@ -75,8 +75,8 @@ class Latch:
 
     @property
     def nothing_open(self) -> str:
-        """What the venue's lists showed, in words."""
-        return nothing_open(self.kept)
+        """What the venue's lists showed, in few words."""
+        return f"NONE OPEN BUT {self.kept} KEPT" if self.kept else nothing_open(0)
 
 
 @dataclass(frozen=True, slots=True)

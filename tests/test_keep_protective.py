@@ -169,10 +169,7 @@ def test_the_board_does_not_call_kept_orders_placed_since(stage: Stage) -> None:
     (row,) = board_state.read(account.reading.read_at or account.latched_at).desks[0].rows
 
     assert row.latch is not None
-    assert (row.latch.placed_since, row.latch.nothing_open) == (
-        False,
-        "NO OPEN ORDERS BUT 2 PROTECTIVE, KEPT",
-    )
+    assert (row.latch.placed_since, row.latch.nothing_open) == (False, "NONE OPEN BUT 2 KEPT")
 
 
 # ---- two presses ----
