@@ -17,6 +17,8 @@ from panicboard.models import (
     CanaryRun,
     Countdown,
     Desk,
+    Drill,
+    DrilledAccount,
     Egress,
     Follow,
     LifeSign,
@@ -446,6 +448,23 @@ class PanicAdmin(ReadOnlyAdmin):
     list_select_related = ("desk", "account")
     date_hierarchy = "pressed_at"
     inlines = (SweepInline, AuditInline)
+
+
+class DrilledAccountInline(AccountRowsInline):
+    model = DrilledAccount
+    fields = ("account", "state", "read_at", "read_ms", "calls", "weight", "orders", "cancels", "last_word")
+    readonly_fields = fields
+
+
+@admin.register(Drill)
+class DrillAdmin(ReadOnlyAdmin):
+    """Begun on the page of drills, or from a shell."""
+
+    list_display = ("pk", "scope_label", "began_at", "begun_by_name", "reason")
+    list_filter = ("scope",)
+    list_select_related = ("desk", "account")
+    date_hierarchy = "began_at"
+    inlines = (DrilledAccountInline,)
 
 
 @admin.register(Sweep)

@@ -15,8 +15,9 @@ from enum import IntEnum
 from django.db.models import Count, F, OuterRef, Q, Subquery
 from django.urls import reverse
 
-from panicboard import countdown_cells, limits_state, readiness, turns
+from panicboard import countdown_cells, drill_state, limits_state, readiness, turns
 from panicboard.countdown_cells import Cell, Presence
+from panicboard.drill_state import RunningDrill
 from panicboard.models import Account, CanaryRun, Desk, Panic, Reading, Sweep, SweptOrder, Venue
 from panicboard.models.panics import nothing_open
 from panicboard.readiness import Readiness, SystemReadiness
@@ -205,6 +206,7 @@ class Board:
     system: SystemReadiness
     environments: frozenset[str]
     presence: Presence | None = None
+    drill: RunningDrill | None = None
 
     @property
     def is_live(self) -> bool:
@@ -215,6 +217,11 @@ class Board:
         """What kind of venues these are, in the words of the masthead."""
         words = [ENVIRONMENTS[one] for one in Venue.Environment if one in self.environments]
         return f"{' + '.join(words)} VENUES" if words else "NO VENUES YET"
+
+    @property
+    def shown_drill(self) -> RunningDrill | None:
+        """The drill that runs, while nothing real does: a panic takes precedence wherever one is named."""
+        return None if self.running else self.drill
 
     @property
     def joinable(self) -> RunningPanic | None:
@@ -239,7 +246,7 @@ def read(now: datetime, system: SystemReadiness | None = None) -> Board:
     by_account: dict[int, list[Sweep]] = {}
     for sweep in sweeps:
         by_account.setdefault(sweep.account_id, []).append(sweep)
-    ready = _readiness(accounts, now)
+    ready = readiness_of(accounts, now)
     rows = {
         account.pk: _account_row(
             account,
@@ -260,6 +267,7 @@ def read(now: datetime, system: SystemReadiness | None = None) -> Board:
         system=system or readiness.of_system(),
         environments=frozenset(account.venue.environment for account in accounts),
         presence=presence,
+        drill=drill_state.running(),
     )
 
 
@@ -297,8 +305,8 @@ def _canaries() -> dict[int, CanaryRun]:
     return {run.account_id: run for run in CanaryRun.objects.filter(pk__in=last).defer("placed")}
 
 
-def _readiness(accounts: Sequence[Account], now: datetime) -> dict[int, Readiness]:
-    """Would a panic work now? By account."""
+def readiness_of(accounts: Sequence[Account], now: datetime) -> dict[int, Readiness]:
+    """Would a panic work now? By account, told beside all that share its venue."""
     canaries, overloaded = _canaries(), limits_state.overloaded(accounts)
     escaped = {
         _api(account): account.name

@@ -81,8 +81,10 @@ class AccountBudget:
         """The account's ways out. Raises CredentialsUnusable."""
         return credentials.routes_of(self.account)
 
-    def open_adapter(self) -> VenueAdapter:
+    def open_adapter(self, *, reads_only: bool = False) -> VenueAdapter:
         """Open the account at its venue, paid from here; no call is made yet.
+
+        `reads_only`: whatever could change anything there then raises `calls.NotAReading`, and is not sent.
 
         Raises CredentialsUnusable or CredentialsRejected, with what to do.
         """
@@ -94,6 +96,7 @@ class AccountBudget:
             budget=self,
             account=self.account.name,
             routes=self.routes,
+            reads_only=reads_only,
         )
 
     def spend(self, limit: Limit, weight: int) -> None:

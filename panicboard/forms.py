@@ -148,6 +148,42 @@ class PressForm(forms.Form):
         }
 
 
+class DrillForm(forms.Form):
+    """Beginning a drill: `scope` as "all", "desk:<slug>" or "account:<pk>", and why, if that is said."""
+
+    scope = forms.ChoiceField(
+        error_messages={
+            "required": "Choose what to rehearse.",
+            "invalid_choice": "There is no scope %(value)s any more. Choose another one.",
+        }
+    )
+    reason = forms.CharField(
+        max_length=2000,
+        required=False,
+        error_messages={"max_length": "Say it in at most 2,000 characters."},
+    )
+
+    def __init__(self, sent: QueryDict | None = None) -> None:
+        super().__init__(sent)
+        desks = list(Desk.objects.all())
+        accounts = Account.objects.filter(enabled=True).only("pk", "name", "desk")
+        self.fields["scope"].choices = [  # type: ignore[attr-defined]
+            ("all", "everything"),
+            *((f"desk:{desk.slug}", f"desk {desk}") for desk in desks),
+            *((f"account:{account.pk}", f"account {account}") for account in accounts),
+        ]
+
+    @property
+    def drill_scope(self) -> Scope:
+        """The scope that was chosen."""
+        kind, _, named = self.cleaned_data["scope"].partition(":")
+        if kind == Panic.Scope.DESK:
+            return Scope(Panic.Scope.DESK, desk=Desk.objects.get(slug=named))
+        if kind == Panic.Scope.ACCOUNT:
+            return Scope(Panic.Scope.ACCOUNT, account=Account.objects.get(pk=named))
+        return Scope(Panic.Scope.ALL)
+
+
 class ReasonForm(forms.Form):
     """Why a panic was pressed, said after the press."""
 

@@ -16,9 +16,10 @@ from django.http import QueryDict
 from django.template.loader import render_to_string
 from django.utils.safestring import mark_safe
 
-from panicboard import board_state, database, order_table, panic_state, readiness, wall_state
+from panicboard import board_state, database, drill_state, order_table, panic_state, readiness, wall_state
 from panicboard.board_state import AccountRow, Board, DeskRow
-from panicboard.models import AuditEntry, Countdown, Panic, Sweep
+from panicboard.drill_state import DrillPage
+from panicboard.models import AuditEntry, Countdown, Drill, Panic, Sweep
 from panicboard.panic_state import PanicPage
 from panicboard.readiness import SystemReadiness
 from panicboard.wall_state import WallPage
@@ -32,6 +33,8 @@ SYSTEM_EVERY = timedelta(seconds=1)
 #: These change with every reading; they are sent once in this time at most.
 SLOW = frozenset({"summary", "scope", "status"})
 SLOW_EVERY = timedelta(seconds=1)
+#: Pages with a notice line of their own; what all others show is "plain".
+_NAMED = frozenset({"board", "drills"})
 #: How many pages may share a stream, as the tabs of one browser do, and how many sweeps they may have open.
 MOST_SHARING, MOST_OPEN = 50, 60
 
@@ -43,7 +46,8 @@ Part = tuple[str, str, Any, dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """What a page shows: the board, a panic, a sweep's orders, the masthead alone ("plain"), a wall.
+    """What a page shows: the board, a panic, a sweep's orders, a drill, a wall; the masthead alone ("plain",
+    and "drills" where the page is their list).
 
     The board leaves out the rows of accounts that are folded away; those of a "desk" that was opened it has.
     """
@@ -59,13 +63,15 @@ class Topic:
 
 
 def topics_of(query: QueryDict) -> frozenset[Topic]:
-    """The topics that pages ask for: `page=board`, `panic=<pk>`, with `sweep=<pk>` or `all=<pk>`.
+    """The topics that pages ask for: `page=board`, `panic=<pk>` with `sweep=<pk>` or `all=<pk>`,
+    `drill=<pk>`, or `page=drills`.
 
-    `desk=<pk>` goes with the first. One page asks for one of the first two kinds; tabs that share a stream
-    ask for all of theirs at once.
+    `desk=<pk>` goes with the first. One page asks for one of these kinds; tabs that share a stream ask for
+    all of theirs at once.
     """
-    pages = {Topic("board" if page == "board" else "plain") for page in query.getlist("page")}
+    pages = {Topic(page if page in _NAMED else "plain") for page in query.getlist("page")}
     pages |= {Topic("panic", pk) for pk in _numbers(query, "panic")}
+    pages |= {Topic("drill", pk) for pk in _numbers(query, "drill")}
     pages |= {Topic("desk", pk) for pk in _numbers(query, "desk")}
     opened = [Topic("orders", pk) for pk in sorted(_numbers(query, "sweep"))]
     opened += [Topic("orders", pk, full=True) for pk in sorted(_numbers(query, "all"))]
@@ -107,13 +113,14 @@ class Renderer:
         self._version, self._signs = database.version(), None if self.running else _signs_of_change()
         board = self._read_board(topics, now)
         pages = {topic: _panic_page(topic, now) for topic in topics if topic.kind == "panic"}
+        drills = {topic: _drill_page(topic) for topic in topics if topic.kind == "drill"}
         self.running = bool(board.running) or any(page and page.running for page in pages.values())
         before, self._last = self._last, {}
         lately = self._shown_lately(board, now)
         return {
             topic: {
                 part[0]: self._rendered(topic, part, before, now)
-                for part in _parts(topic, board, lately, pages.get(topic), trouble)
+                for part in _parts(topic, board, lately, pages.get(topic), drills.get(topic), trouble)
             }
             for topic in topics
         }
@@ -196,8 +203,20 @@ def _panic_page(topic: Topic, now: datetime) -> PanicPage | None:
         return None
 
 
+def _drill_page(topic: Topic) -> DrillPage | None:
+    try:
+        return drill_state.read(topic.pk)
+    except Drill.DoesNotExist:
+        return None
+
+
 def _parts(
-    topic: Topic, board: Board, lately: frozenset[int], page: PanicPage | None, trouble: str
+    topic: Topic,
+    board: Board,
+    lately: frozenset[int],
+    page: PanicPage | None,
+    drill: DrillPage | None,
+    trouble: str,
 ) -> Iterator[Part]:
     if topic.kind == "orders":
         yield from _order_parts(topic)
@@ -214,15 +233,23 @@ def _parts(
             yield from _desk_parts(desk, lately)
     elif page:
         yield from _panic_parts(page)
-    yield from _masthead_parts(topic, board, trouble, page)
+    elif drill:
+        yield from _drill_parts(drill)
+    yield from _masthead_parts(topic, board, trouble, page, drill)
 
 
-def _masthead_parts(topic: Topic, board: Board, trouble: str, page: PanicPage | None) -> Iterator[Part]:
+def _masthead_parts(
+    topic: Topic, board: Board, trouble: str, page: PanicPage | None, drill: DrillPage | None
+) -> Iterator[Part]:
     yield "summary", "summary", board.summary, {"sum": board.summary}
     yield "scope", "scope", (board.summary, board.joinable), {"board": board}
     yield "status", "status", board.summary, {"sum": board.summary}
     system = (board.system.level, board.system.reason, board.system.queue_ok)
-    said = (trouble, system, board.presence, page and (page.running, page.head.scope_label))
+    runs = (board.shown_drill, board.running and board.running[0].pk)
+    said = (
+        *(trouble, system, board.presence, runs, drill and drill.head),
+        page and (page.running, page.head.scope_label),
+    )
     yield (
         "notice",
         "notice",
@@ -230,8 +257,9 @@ def _masthead_parts(topic: Topic, board: Board, trouble: str, page: PanicPage | 
         {
             "board": board,
             "trouble": trouble,
-            "page": topic.kind if topic.kind != "panic" or page else "",
+            "page": topic.kind if topic.kind not in ("panic", "drill") or page or drill else "",
             "panic": page,
+            "drill": drill,
         },
     )
 
@@ -265,8 +293,15 @@ def _panic_parts(page: PanicPage) -> Iterator[Part]:
     yield "alert", "alert", page.alerts, {"alerts": page.alerts}
 
 
+def _drill_parts(drill: DrillPage) -> Iterator[Part]:
+    yield "head", "drill_head", drill.head, {"head": drill.head}
+    for row in drill.rows:
+        yield f"drilled-{row.pk}", "drill_row", row, {"row": row}
+    yield "would", "drill_would", drill.would, {"would": drill.would}
+
+
 def _wall_parts(wall: WallPage) -> Iterator[Part]:
-    yield "wall-top", "wall_top", (wall.environment, wall.is_live), {"wall": wall}
+    yield "wall-top", "wall_top", (wall.environment, wall.is_live, wall.drill), {"wall": wall}
     yield "wall-hero", "wall_hero", wall.hero, {"hero": wall.hero}
     yield "wall-tiles", "wall_tiles", wall.tiles, {"tiles": wall.tiles}
 

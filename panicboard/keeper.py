@@ -1,10 +1,10 @@
 """The due loop: every 50 ms it queues what is due, and nothing else.
 
 Sweeps that nobody took or whose worker died, sweeps whose wait is over, looks at latched accounts,
-readings, canary runs. Keepers hold a lease; one leads, another takes over within two seconds. When the
-queue does not answer, or no worker takes what it holds (dead, or still on their way back to a broker that
-was away), the keeper runs due sweeps itself. Journals of panics that were pressed while the database was
-away are imported here, because whoever leads when it is back is the first to see them.
+readings, canary runs, accounts of drills. Keepers hold a lease; one leads, another takes over within two
+seconds. When the queue does not answer, or no worker takes what it holds (dead, or still on their way back
+to a broker that was away), the keeper runs due sweeps itself. Journals of panics that were pressed while
+the database was away are imported here, because whoever leads when it is back is the first to see them.
 """
 
 import logging
@@ -18,9 +18,9 @@ from django.db import Error, close_old_connections
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from panicboard import call_log, canary, countdown_keeper, dispatch, leases, readings
+from panicboard import call_log, canary, countdown_keeper, dispatch, drills, leases, readings
 from panicboard.break_glass import journal_import
-from panicboard.models import Account, Beat, Reading, Sweep
+from panicboard.models import Account, Beat, DrilledAccount, Reading, Sweep
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ def run(stop: threading.Event) -> None:
             offer_watches()
             offer_readings()
             canary.offer_due()
+            drills.offer_due()
             if now - checked_at >= 5:
                 give_every_account_a_reading()
                 canary.begin_due()
@@ -141,7 +142,11 @@ def _not_before(sweep_ids: Sequence[int]) -> datetime:
 
 
 def offer_readings() -> int:
-    """Queue every due reading of an enabled account that is not being swept. Returns how many."""
+    """Queue every due reading of an enabled account that is not being swept. Returns how many.
+
+    An account that a drill has still to read is left to it: both are paid from one share, which readings in
+    the background would fill alone, and what the drill reads counts as one of them.
+    """
     now = timezone.now()
     due = list(
         Reading.objects.filter(due_at__lte=now, account__enabled=True)
@@ -150,6 +155,7 @@ def offer_readings() -> int:
             .exclude(state__in=Sweep.OVER)
             .values("account")
         )
+        .exclude(account__in=DrilledAccount.objects.exclude(state__in=DrilledAccount.OVER).values("account"))
         .order_by("due_at")
         .values_list("pk", "account_id")
     )

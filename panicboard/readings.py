@@ -20,7 +20,7 @@ from panicboard import credentials, database, turns
 from panicboard.budgets import AccountBudget, Work
 from panicboard.models import Account, Countdown, Reading, Sweep
 from panicboard.venues import VENUES
-from panicboard.venues.base import BookSymbol, Order, OrderState, VenueAdapter, VenueCountdown
+from panicboard.venues.base import BookSymbol, MassCancel, Order, OrderState, VenueAdapter, VenueCountdown
 from panicboard.venues.errors import BudgetSpent, RateLimited, VenueError, VenueRejected
 from panicboard.venues.http import clock_of
 
@@ -135,11 +135,15 @@ def read(account: Account) -> None:
             _keep_countdowns(account, countdowns, began_at)
 
 
-def cancel_weight(account: Account, symbols: Iterable[str]) -> int:
-    """What a panic's mass cancels of these symbols (as in `Reading.symbols`) cost of the venue's limit."""
+def first_cancels(account: Account, symbols: Iterable[str]) -> list[MassCancel]:
+    """The mass cancels that a panic would begin with, by the symbols known of (as in `Reading.symbols`)."""
     books = {BookSymbol(*key.split(" ", 1)) for key in symbols}
-    calls = VENUES[account.venue.adapter].mass_cancels(books, whole_account=True)
-    return sum(call.weight for call in calls)
+    return VENUES[account.venue.adapter].mass_cancels(books, whole_account=True)
+
+
+def cancel_weight(account: Account, symbols: Iterable[str]) -> int:
+    """What these mass cancels cost of the venue's limit."""
+    return sum(call.weight for call in first_cancels(account, symbols))
 
 
 def weight_of_all_cancels(account: Account) -> int:

@@ -34,6 +34,14 @@ def run_canary(run_id: int) -> None:
 
 
 @shared_task
+def read_for_drill(row_id: int) -> None:
+    """Read one account of a drill; nothing while another worker does, or once it is over."""
+    from panicboard import drills  # here, as above
+
+    drills.read(row_id)
+
+
+@shared_task
 def send_heartbeats(countdown_ids: list[int]) -> None:
     """Do what is due of these countdowns at their venues; what it came to is written down as it comes."""
     from panicboard import heartbeats  # here, as above

@@ -5,7 +5,7 @@ from django.contrib.auth.views import LoginView, LogoutView
 from django.urls import path
 
 from panicboard import stream
-from panicboard.views import countdowns, pages, panics, presses, walls
+from panicboard.views import countdowns, drills, pages, panics, presses, walls
 
 urlpatterns = [
     path("", pages.board, name="board"),
@@ -22,6 +22,8 @@ urlpatterns = [
     path("presence/", countdowns.presence, name="presence"),
     path("limits/", pages.limits, name="limits"),
     path("limits/table/", pages.limits_table, name="limits-table"),
+    path("drills/", drills.page, name="drills"),
+    path("drills/<int:pk>/", drills.drill, name="drill"),
     path("panics/", pages.panics, name="panics"),
     path("panics/two-steps/", presses.two_steps, name="two-steps"),
     path("panics/<int:pk>/", panics.panic, name="panic"),

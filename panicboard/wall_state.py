@@ -41,17 +41,22 @@ class Hero:
 class WallPage:
     environment: str
     is_live: bool
+    #: The drill that runs, in two words; empty while none does, or a panic does.
+    drill: str
     hero: Hero
     tiles: tuple[Tile, ...]
 
 
 def of(board: Board, now: datetime) -> WallPage:
     """What a wall shows at this moment; the quiet accounts take turns."""
+    drill = board.shown_drill
     every = (row for desk in board.desks for row in desk.rows if row.state is not State.DISABLED)
     rows = sorted(every, key=lambda row: row.rank)
     running = {panic.pk for panic in board.running}
     return WallPage(
-        environment=board.environment,
+        # There is room for so much: what kind of venues these are is told all the same.
+        environment=board.environment.removesuffix(" VENUES") if drill else board.environment,
+        drill=f"DRILL {drill.pk}" if drill else "",
         is_live=board.is_live,
         hero=_hero(board, rows),
         tiles=tuple(_tiles(rows, running, int(now.timestamp()) // PAGE_S)),

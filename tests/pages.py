@@ -5,7 +5,16 @@ from typing import Any
 
 from django.contrib.auth.models import Group, User
 
-from panicboard.models import Account, CanaryRun, Panic, Reading, Sweep, SweptOrder
+from panicboard.models import (
+    Account,
+    CanaryRun,
+    Drill,
+    DrilledAccount,
+    Panic,
+    Reading,
+    Sweep,
+    SweptOrder,
+)
 from tests.factories import make_desk, make_venue
 
 NOWHERE = "http://127.0.0.1:9"
@@ -76,6 +85,25 @@ def make_canary_run(account: Account, state: str = "held", **fields: Any) -> Can
     placed = [{"family": family, "fate": "gone"} for family in ("conditional", "ordinary")]
     fields = {"began_at": PRESSED_AT, "ended_at": ended_at, "placed": placed, "due_at": after(2000), **fields}
     return CanaryRun.objects.create(account=account, state=state, **fields)
+
+
+def make_drill(*accounts: Account, state: str = DrilledAccount.State.CLEAR, **fields: Any) -> Drill:
+    """A drill with these accounts, each in this state."""
+    fields = {"scope": "all", "began_at": PRESSED_AT, "begun_by_name": "risk.desk1", **fields}
+    drill = Drill.objects.create(**fields)
+    for account in accounts:
+        make_drilled(drill, account, state)
+    return drill
+
+
+def make_drilled(
+    drill: Drill, account: Account, state: str = DrilledAccount.State.CLEAR, **fields: Any
+) -> DrilledAccount:
+    at = drill.began_at
+    if state == DrilledAccount.State.CLEAR:
+        read = {"read_at": at, "ended_at": at, "read_ms": 71, "last_word": "every family was read"}
+        fields = {**read, **fields}
+    return DrilledAccount.objects.create(drill=drill, account=account, state=state, due_at=at, **fields)
 
 
 def latch(panic: Panic, *accounts: Account) -> None:

@@ -19,6 +19,7 @@ from panicboard.models import (
     AuditEntry,
     CanaryRun,
     Countdown,
+    Drill,
     Egress,
     Follow,
     LifeSign,
@@ -49,6 +50,7 @@ HISTORY = (
     "countdown",
     "venuecall",
     "canaryrun",
+    "drill",
     "lifesign",
     "follow",
 )
@@ -504,6 +506,7 @@ def make_history(rows: int, first: int = 0) -> dict[str, Any]:
             "canaryrun": CanaryRun.objects.create(
                 account=account, began_at=now, due_at=now, state="held", panic=panic, last_word="gone"
             ),
+            "drill": Drill.objects.create(began_at=now, begun_by_name="risk.desk1", **scope),
             "lifesign": LifeSign.objects.create(
                 account=account, kind="bot", silence_s=30, secret_hash=SECRET_HASH
             ),

@@ -85,7 +85,8 @@ async def until(condition: Callable[[], Any]) -> None:
     [
         ("", {Topic("plain")}),
         ("page=board", {Topic("board")}),
-        ("page=moon&sweep=x&panic=", {Topic("plain")}),
+        ("page=moon&sweep=x&panic=&drill=x", {Topic("plain")}),
+        ("page=drills&drill=17", {Topic("drills"), Topic("drill", 17)}),
         ("panic=208&sweep=5&all=7", {Topic("panic", 208), Topic("orders", 5), Topic("orders", 7, full=True)}),
         (
             "page=board&page=plain&panic=208&panic=209&sweep=5&all=5",  # of tabs that share one stream

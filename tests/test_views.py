@@ -36,6 +36,7 @@ from tests.pages import (
     latch,
     make_account,
     make_canary_run,
+    make_drill,
     make_orders,
     make_panic,
     make_reading,
@@ -98,6 +99,8 @@ def text(response: object) -> str:
     [
         "/",
         "/accounts/1/",
+        "/drills/",
+        "/drills/1/",
         "/limits/",
         "/panics/",
         "/panics/1/",
@@ -927,6 +930,8 @@ def pages(browser: Client) -> list[str]:
         "/panics/",
         f"/accounts/{account.pk}/",
         "/limits/",
+        "/drills/",
+        make_drill(account).get_absolute_url(),
         "/panics/two-steps/?scope=all",
         "/nope/",
     ]
@@ -984,11 +989,14 @@ def test_each_fragment_has_its_place_on_the_page_and_holds_no_stop(
     make_orders(sweep, Outcome.UNKNOWN)
     if latched:
         latch(panic, account)
+    drill = make_drill(account)
     places = {
         "/": [Topic("board")],
         f"/panics/{panic.pk}/": [Topic("panic", panic.pk), Topic("orders", sweep.pk)],
         "/panics/": [Topic("plain")],
         "/limits/": [Topic("plain")],
+        "/drills/": [Topic("drills")],
+        drill.get_absolute_url(): [Topic("drill", drill.pk)],
     }
 
     for path, topics in places.items():

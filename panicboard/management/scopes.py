@@ -1,7 +1,9 @@
 """The options by which commands name a scope, and who is at the shell."""
 
+import contextlib
 import getpass
-from argparse import ArgumentParser
+import threading
+from argparse import ArgumentParser, ArgumentTypeError
 from dataclasses import replace
 
 from django.core.management.base import CommandError
@@ -38,6 +40,14 @@ def _named(options: dict[str, object]) -> Scope:
             return Scope(Panic.Scope.SYMBOL, account=account, symbol=str(symbol))
         return Scope(Panic.Scope.ACCOUNT, account=account)
     return Scope(Panic.Scope.ALL)
+
+
+def seconds(text: str) -> float:
+    """A number of seconds to wait, as an option gives it."""
+    with contextlib.suppress(ValueError):
+        if 0 < (number := float(text)) <= threading.TIMEOUT_MAX:
+            return number
+    raise ArgumentTypeError(f"{text!r} is no number of seconds to wait")
 
 
 def shell_user() -> str:

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("panicboard", "0012_walls"),
+        ("panicboard", "0013_drills"),
     ]
 
     operations = [

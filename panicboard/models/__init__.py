@@ -2,6 +2,7 @@ from panicboard.models.accounts import Account, Desk, Egress, Reading, Venue
 from panicboard.models.calls import VenueCall
 from panicboard.models.canaries import CanaryRun
 from panicboard.models.countdowns import Countdown, Follow, LifeSign, Maintenance
+from panicboard.models.drills import Drill, DrilledAccount
 from panicboard.models.panics import AuditEntry, Panic, Sweep, SweptOrder
 from panicboard.models.processes import Beat, Lease
 from panicboard.models.walls import Wall
@@ -13,6 +14,8 @@ __all__ = [
     "CanaryRun",
     "Countdown",
     "Desk",
+    "Drill",
+    "DrilledAccount",
     "Egress",
     "Follow",
     "Lease",

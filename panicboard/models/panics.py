@@ -78,16 +78,23 @@ class Panic(models.Model):
     @property
     def _scope_label(self) -> str:
         match self.scope:
-            case Panic.Scope.DESK:
-                return f"desk {self.desk or 'that is gone'}"
-            case Panic.Scope.ACCOUNT:
-                return f"account {self.account or 'that is gone'}"
             case Panic.Scope.SYMBOL:
                 return f"{self.symbol} of account {self.account}"
             case Panic.Scope.ORDERS:
                 return f"{len(self.order_refs)} chosen orders of account {self.account}"
             case _:
-                return "everything"
+                return whole_label(self.scope, self.desk, self.account)
+
+
+def whole_label(scope: str, desk: Desk | None, account: Account | None) -> str:
+    """A scope of whole accounts in words."""
+    match scope:
+        case Panic.Scope.DESK:
+            return f"desk {desk or 'that is gone'}"
+        case Panic.Scope.ACCOUNT:
+            return f"account {account or 'that is gone'}"
+        case _:
+            return "everything"
 
 
 class Sweep(models.Model):
@@ -246,6 +253,7 @@ class AuditEntry(models.Model):
         FIRED = "fired", "countdown ran out"
         LIFE_SIGN = "life sign", "set up a life sign"
         WALL = "wall", "made or revoked a wall"
+        DRILLED = "drilled", "began a drill"
 
     at = models.DateTimeField()
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True)

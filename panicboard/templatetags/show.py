@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 from panicboard import countdown_state, looks
 from panicboard.board_state import AccountRow
 from panicboard.looks import Look
-from panicboard.models import Sweep, SweptOrder
+from panicboard.models import DrilledAccount, Sweep, SweptOrder
 from panicboard.record import plain
 from panicboard.venues import VENUES
 
@@ -37,6 +37,14 @@ LIMIT_STATES = {
     "short now": Look("warn", "warn"),
     "not counted": Look("warn", "warn"),
     "normal": Look("dot", "quiet"),
+}
+#: A drill borrows no other state's colour.
+DRILL_STATES = {
+    DrilledAccount.State.QUEUED: Look("queue", "idle"),
+    DrilledAccount.State.WAITING: Look("queue", "idle"),
+    DrilledAccount.State.READING: Look("run", "drillline"),
+    DrilledAccount.State.CLEAR: Look("proof", "drillchip"),
+    DrilledAccount.State.FAILED: Look("rej", "drillline"),
 }
 OUTCOMES = {
     SweptOrder.Outcome.UNKNOWN: Look("unk", "unk"),
@@ -84,6 +92,11 @@ def limit_state(state: str) -> SafeString:
 @register.simple_tag
 def sweep_state(state: str, label: str) -> SafeString:
     return _tag(looks.SWEEPS[Sweep.State(state)], label)
+
+
+@register.simple_tag
+def drill_state(state: str, label: str) -> SafeString:
+    return _tag(DRILL_STATES[DrilledAccount.State(state)], label)
 
 
 @register.simple_tag

@@ -237,11 +237,15 @@ DIRECT = Route("direct")
 
 
 class Opened(TypedDict):
-    """How an account is opened: what pays for its calls, the name that log lines carry, and its ways out."""
+    """How an account is opened: what pays for its calls, the name that log lines carry, its ways out, and
+    whether for reading alone.
+    """
 
     budget: Budget
     account: str
     routes: NotRequired[Sequence[Route]]
+    #: A call that could change anything at the venue then raises `calls.NotAReading`, and is not sent.
+    reads_only: NotRequired[bool]
 
 
 class VenueAdapter(ABC):
@@ -276,6 +280,8 @@ class VenueAdapter(ABC):
     locks_after_firing: ClassVar[bool] = False
     #: How long after its acknowledgement a cancel usually takes effect, in ms. Reading sooner is in vain.
     cancel_settle_ms: ClassVar[int] = 0
+    #: What `check_access` costs of the listing limit.
+    access_weight: ClassVar[int] = 0
     #: Does one mass cancel reach every symbol of the account?
     account_wide_cancel: ClassVar[bool] = False
 

@@ -160,6 +160,7 @@ class BinanceHttp:
         ping_path: str = "",
         rate_limit_codes: frozenset[str] = frozenset({"-1003"}),
         routes: Sequence[Route] = (DIRECT,),
+        reads_only: bool = False,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.api_key = credentials.api_key
@@ -167,6 +168,7 @@ class BinanceHttp:
         self.budget = budget
         self.account = account
         self.routes = routes
+        self.reads_only = reads_only
         self.clock = http.clock_of(self.base_url)
         self._sign = signer(credentials)
         self._time_path = time_path
@@ -263,6 +265,8 @@ class BinanceHttp:
         timeout: tuple[float, float] = http.TIMEOUT_S,
     ) -> Any:
         """Send what is paid for, and understand. `read_ms`: the venue's time from which a fresh answer is."""
+        if self.reads_only:
+            calls.refuse_all_but_readings(method, target.partition("?")[0])
         with calls.told(self.account, method, target, weight) as told:
             reply = http.call(
                 self.account, method, self.base_url, target, headers=headers, route=route, timeout=timeout

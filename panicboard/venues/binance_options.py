@@ -103,6 +103,7 @@ class BinanceOptions(VenueAdapter):
     countdown_check_ms = 1000  # 100 ms by the newer pages, 1 s by the older
     has_countdown_read = True
     locks_after_firing = True
+    access_weight = 3
     canary_families = (ORDINARY.slug,)
 
     #: What `underlyings` has learnt of symbols whose name does not tell; the same for every account.
@@ -177,7 +178,9 @@ class BinanceOptions(VenueAdapter):
         GET /eapi/v1/marginAccount, weight 3.
         https://developers.binance.com/docs/derivatives/options-trading/account/Option-Margin-Account-Information
         """
-        return access(self.http.signed("GET", "/eapi/v1/marginAccount", 3, {}), "marginAccount")
+        return access(
+            self.http.signed("GET", "/eapi/v1/marginAccount", self.access_weight, {}), "marginAccount"
+        )
 
     def underlyings(self) -> dict[str, str]:
         """Each symbol's underlying as the venue tells it, kept for `underlying_of`.

@@ -78,6 +78,7 @@ class BinancePortfolio(VenueAdapter):
     families = (UM_CONDITIONAL, CM_CONDITIONAL, UM, CM, MARGIN)
     limits: ClassVar[tuple[Limit, ...]] = (Limit("papi", "address", 6000), ORDERS)
     key_types = ("hmac", "rsa", "ed25519")
+    access_weight = 5
     canary_families = tuple(family.slug for family in families)
 
     def __init__(self, base_url: str, credentials: Credentials, **opened: Unpack[Opened]) -> None:
@@ -131,7 +132,9 @@ class BinancePortfolio(VenueAdapter):
         GET /papi/v1/um/accountConfig, weight 5.
         https://developers.binance.com/docs/derivatives/portfolio-margin/account/Get-UM-Futures-Account-Config
         """
-        return access(self.http.signed("GET", "/papi/v1/um/accountConfig", 5, {}), "um/accountConfig")
+        return access(
+            self.http.signed("GET", "/papi/v1/um/accountConfig", self.access_weight, {}), "um/accountConfig"
+        )
 
     def mass_cancel(self, call: MassCancel) -> MassCancelReply:
         """Cancel one book's orders on one symbol. Only margin names the orders.

@@ -94,6 +94,7 @@ class BinanceUsdm(VenueAdapter):
     heartbeat_weight = 10
     shortest_countdown_ms = 5000  # the venue publishes none; it advises against very short ones
     countdown_check_ms = 10
+    access_weight = 5
     canary_families = (CONDITIONAL.slug, ORDINARY.slug)
 
     def __init__(self, base_url: str, credentials: Credentials, **opened: Unpack[Opened]) -> None:
@@ -137,7 +138,9 @@ class BinanceUsdm(VenueAdapter):
         GET /fapi/v1/accountConfig, weight 5. (`/fapi/v3/account` does not tell.)
         https://developers.binance.com/docs/derivatives/usds-margined-futures/account/rest-api/Account-Config
         """
-        return access(self.http.signed("GET", "/fapi/v1/accountConfig", 5, {}), "accountConfig")
+        return access(
+            self.http.signed("GET", "/fapi/v1/accountConfig", self.access_weight, {}), "accountConfig"
+        )
 
     def symbol_statuses(self) -> dict[str, str]:
         """The venue's symbols, each with its status such as TRADING or SETTLING.

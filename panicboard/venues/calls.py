@@ -5,7 +5,7 @@ Never the query, the headers or the body: they hold the key and the signature.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -16,6 +16,17 @@ DONE, REJECTED, NOT_DONE, UNKNOWN = "done", "rejected", "not done", "unknown"
 _attempt: ContextVar[int] = ContextVar("attempt", default=1)
 _routine: ContextVar[bool] = ContextVar("routine", default=False)
 _leaves: ContextVar[Callable[[], object] | None] = ContextVar("leaves", default=None)
+_counts: ContextVar["list[VenueCall] | None"] = ContextVar("counts", default=None)
+
+
+class NotAReading(RuntimeError):
+    """What was opened for reading was about to send something else: a mistake here, and no venue's answer."""
+
+
+def refuse_all_but_readings(method: str, path: str, reads_by_post: Collection[str] = ()) -> None:
+    """Let only a call through that changes nothing at its venue. Raises NotAReading."""
+    if method != "GET" and (method, path) not in {("POST", one) for one in reads_by_post}:
+        raise NotAReading(f"{method} {path}: opened for reading alone, so this is not sent")
 
 
 @dataclass(slots=True)
@@ -76,6 +87,17 @@ def leaving(leaves: Callable[[], object]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def counted() -> Iterator[list[VenueCall]]:
+    """Have the calls that are made inside, on this thread, put on the yielded list as they leave."""
+    made: list[VenueCall] = []
+    token = _counts.set(made)
+    try:
+        yield made
+    finally:
+        _counts.reset(token)
+
+
+@contextlib.contextmanager
 def once_more() -> Iterator[None]:
     """Say that the calls inside repeat what was just tried."""
     with attempt(_attempt.get() + 1):
@@ -88,6 +110,8 @@ def told(account: str, method: str, target: str, weight: int) -> Iterator[VenueC
     call = VenueCall(time.time(), account, method, target.partition("?")[0], weight, _attempt.get())
     if leaves := _leaves.get():
         leaves()
+    if (made := _counts.get()) is not None:
+        made.append(call)
     started = time.monotonic()
     try:
         yield call

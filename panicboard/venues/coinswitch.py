@@ -30,7 +30,7 @@ from panicboard.venues.base import (
     OrderState,
     VenueAdapter,
 )
-from panicboard.venues.coinswitch_http import BANS, CoinSwitchHttp
+from panicboard.venues.coinswitch_http import BANS, CLOSED_ORDERS, OPEN_ORDERS, CoinSwitchHttp
 from panicboard.venues.errors import (
     CredentialsRejected,
     EndpointGone,
@@ -221,7 +221,7 @@ class CoinSwitch(VenueAdapter):
         days = WINDOW_DAYS if listing.quick else self.horizon_days
         calls = -(-days // WINDOW_DAYS)
         self.http.budget.spend(OPEN, calls)
-        path = "/trade/api/v2/futures/orders/open"
+        path = OPEN_ORDERS
         return self._walk(path, OPEN, listing.symbol, start_ms, start_ms - days * _DAY_MS, prepaid=calls)
 
     def order(self, ref: OrderRef) -> Order:
@@ -293,7 +293,7 @@ class CoinSwitch(VenueAdapter):
         https://api-trading.coinswitch.co/futures/reference/closed-orders
         """
         since_ms = to_ms(since)
-        path = "/trade/api/v2/futures/orders/closed"
+        path = CLOSED_ORDERS
         orders = self._walk(path, CLOSED, symbol or None, self._now_at_most_ms(), since_ms, prepaid=0)
         return [order for order in orders if order.placed_at is None or order.placed_at >= since]
 

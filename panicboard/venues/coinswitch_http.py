@@ -34,6 +34,10 @@ from panicboard.venues.routes import through
 from panicboard.venues.values import quoted, time_ms
 
 TIME_PATH = "/trade/api/v2/time"
+#: The lists of orders are asked for by POST, and change nothing.
+OPEN_ORDERS = "/trade/api/v2/futures/orders/open"
+CLOSED_ORDERS = "/trade/api/v2/futures/orders/closed"
+LISTS = (OPEN_ORDERS, CLOSED_ORDERS)
 #: Every limit counts calls in 60 s; the venue sends no hint of when it will listen again.
 RETRY_AFTER_MS = 60_000
 #: The venue publishes no limit by address. But who bans, bans an address, and then none of its keys may call.
@@ -70,11 +74,13 @@ class CoinSwitchHttp:
         budget: Budget,
         account: str,
         routes: Sequence[Route] = (DIRECT,),
+        reads_only: bool = False,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.budget = budget
         self.account = account
         self.routes = routes
+        self.reads_only = reads_only
         self.clock = http.clock_of(self.base_url)
         self._api_key = credentials.api_key
         self._key = private_key(credentials)
@@ -163,6 +169,8 @@ class CoinSwitchHttp:
         read_ms: int | None = None,
     ) -> dict[str, Any]:
         """Send and understand. `read_ms`: the venue's time from which on a fresh answer must be."""
+        if self.reads_only:
+            calls.refuse_all_but_readings(method, target.partition("?")[0], LISTS)
         with calls.told(self.account, method, target, 1) as told:
             reply = http.call(
                 self.account, method, self.base_url, target, headers=headers, body=body, route=route

@@ -109,6 +109,10 @@ class Firm:
     def wait_until_clear(self) -> None:
         self.wait(lambda: self.one("SELECT COUNT(*) FROM panicboard_sweep WHERE state != 'clear'") == 0)
 
+    def wait_until_drilled(self) -> None:
+        unfinished = "SELECT COUNT(*) FROM panicboard_drilledaccount WHERE state NOT IN ('clear', 'failed')"
+        self.wait(lambda: self.one(unfinished) == 0)
+
     def wait_until_released(self) -> None:
         self.wait(
             lambda: self.one("SELECT COUNT(*) FROM panicboard_account WHERE latched_at IS NOT NULL") == 0

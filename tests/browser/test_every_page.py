@@ -7,6 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Firm
+from tests.browser.test_drill import begin_drill
 from tests.browser.test_press import HOLD_MS, hold_stop
 
 PAGES = (
@@ -19,6 +20,8 @@ PAGES = (
     "/accounts/1/",
     "/accounts/1/countdowns/",
     "/limits/",
+    "/drills/",
+    "/drills/1/",
     "/presence/",
     "/no-such-page/",
 )
@@ -29,8 +32,11 @@ SERIOUS = {"serious", "critical"}
 
 @pytest.fixture
 def firm_in_a_panic(signed_in: Callable[..., Page], firm: Firm) -> Firm:
-    """One panic is over, so that every page has something to show; its accounts are latched."""
+    """A drill and a panic are over, so that every page has something to show; its accounts are latched."""
     page = signed_in()
+    begin_drill(page, firm)
+    firm.wait_until_drilled()
+    page.goto(firm.url)
     hold_stop(page, HOLD_MS)
     page.wait_for_url("**/panics/1/")
     firm.wait_until_clear()

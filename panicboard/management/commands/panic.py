@@ -1,11 +1,8 @@
 """The button from a shell."""
 
-import contextlib
 import json
 import shlex
-import threading
 import time
-from argparse import ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -43,7 +40,7 @@ class Command(BaseCommand):
         parser.add_argument("--wait", action="store_true", help="follow it until it is clear or --timeout")
         parser.add_argument(
             "--timeout",
-            type=_seconds,
+            type=scopes.seconds,
             metavar="S",
             help=f"at most so many seconds (with --wait: {WAIT_S:g}; with --break-glass: until clear)",
         )
@@ -123,13 +120,6 @@ class Command(BaseCommand):
         for sweep in report["sweeps"]:
             self.stdout.write(f"  {sweep['account']:<24} {sweep['state']:<13} {sweep['last_word']}")
         self.stdout.write(nothing_open(report["kept"]) if report["clear"] else "NOT CLEAR")
-
-
-def _seconds(text: str) -> float:
-    with contextlib.suppress(ValueError):
-        if 0 < (seconds := float(text)) <= threading.TIMEOUT_MAX:
-            return seconds
-    raise ArgumentTypeError(f"{text!r} is no number of seconds to wait")
 
 
 def _database_is_gone(exc: Exception, panic: Panic | None, options: dict[str, Any]) -> str:
