@@ -35,6 +35,7 @@ from panicboard.venues.base import (
 from panicboard.venues.binance import BinanceHttp, order_state
 from panicboard.venues.binance_markets import as_placed, rules_of
 from panicboard.venues.binance_replies import (
+    CLOCK_ERROR_MS,
     HISTORY_PAGE,
     access,
     acknowledge,
@@ -385,7 +386,8 @@ class BinanceOptions(VenueAdapter):
 
         now_ms = self.http.clock.now_ms()
         oldest = datetime.fromtimestamp((now_ms - HISTORY_DEPTH_MS) / 1000, UTC)
-        return history_in_windows(page, max(since, oldest), now_ms, HISTORY_DEPTH_MS + 1)
+        one_window_ms = HISTORY_DEPTH_MS + CLOCK_ERROR_MS + 1
+        return history_in_windows(page, max(since, oldest), now_ms, one_window_ms)
 
 
 def _order(reply: Any) -> Order:

@@ -575,7 +575,7 @@ def test_history_goes_no_further_back_than_the_venue_keeps_orders(binance_option
     assert binance_options.history("ordinary", SYMBOL, datetime(2020, 1, 1, tzinfo=UTC)) == []
 
     params = sent(venue_http)
-    assert int(params["endTime"]) - int(params["startTime"]) == 5 * 86_400_000
+    assert int(params["endTime"]) - int(params["startTime"]) == 5 * 86_400_000 + 5000
     assert budget.spent == [("eapi", 3)]
 
 

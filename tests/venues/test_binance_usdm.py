@@ -49,6 +49,7 @@ ORDINARY = Order(
     trigger_price=Decimal(9300),
     placed_at=datetime(2020, 1, 17, 15, 59, 16, 75_000, tzinfo=UTC),
     updated_at=datetime(2020, 1, 17, 15, 59, 16, 75_000, tzinfo=UTC),
+    protective=True,  # it can only close the short side of a hedge
 )
 CONDITIONAL = Order(
     family="conditional",
@@ -529,7 +530,8 @@ def test_ids_beyond_what_a_double_holds_are_kept(binance_usdm, venue_http, paylo
     ("value", "protective"), [(True, True), ("true", True), (False, False), (None, False)]
 )
 def test_orders_that_guard_a_position_are_marked(binance_usdm, venue_http, payload, mark, value, protective):
-    venue_http.get(f"{URL}/fapi/v1/openOrders", json=[payload("binance_usdm/order") | {mark: value}])
+    order = payload("binance_usdm/order") | {"positionSide": "BOTH", mark: value}
+    venue_http.get(f"{URL}/fapi/v1/openOrders", json=[order])
     algo = payload("binance_usdm/open_algo_orders")[0] | {mark: value}
     venue_http.get(f"{URL}/fapi/v1/openAlgoOrders", json=[algo])
 
