@@ -6,6 +6,7 @@ ARGS =
 ONLY =
 SECONDS = 60
 SEED = 1
+ALL =
 
 VENV = .venv
 # The first of these that runs and has the right version makes the virtual environment.
@@ -34,7 +35,7 @@ chaos: $(VENV)/installed-dev
 	$(VENV)/bin/python -m tests.chaos --seconds $(SECONDS) --seed $(SEED)
 
 screenshots: $(VENV)/installed-dev
-	$(VENV)/bin/python -m tests.browser.screenshots
+	$(VENV)/bin/python -m tests.browser.screenshots $(if $(ALL),--all $(ALL))
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check

@@ -1,6 +1,8 @@
 """What the page of one account shows: its ways out and their limits, its open orders as last read, by
 symbol, its latest sweeps and its latest venue calls."""
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,12 +14,16 @@ from panicboard.venues.base import Order
 
 SWEEPS_SHOWN = 10
 CALLS_SHOWN = 25
+ORDERS_A_PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class SymbolOrders:
+    """One symbol's open orders on this page, and how many it has in all."""
+
     symbol: str
     orders: tuple[Order, ...]
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +74,26 @@ class AccountPage:
     limits: tuple[Use, ...]
     limits_read_at: datetime
     open: int
+    #: The orders of this page, by symbol, and how many that are.
     symbols: tuple[SymbolOrders, ...]
+    shown: int
+    page: int
+    pages: int
     sweeps: tuple[SweepLine, ...]
     calls: tuple[VenueCall, ...]
 
 
-def read(account: Account, now: datetime) -> AccountPage:
-    """Read one account (with its desk, venue, ways out and reading already joined)."""
+def read(account: Account, now: datetime, page: int = 1) -> AccountPage:
+    """Read one account (with its desk, venue, ways out and reading already joined).
+
+    Of its open orders those of this page, or of the last one where there are fewer.
+    """
     reading: Reading | None = getattr(account, "reading", None)
     orders = [readings.from_record(one) for one in reading.orders] if reading else []
+    orders.sort(key=lambda order: order.symbol)
+    pages = max(1, -(-len(orders) // ORDERS_A_PAGE))
+    page = min(max(1, page), pages)
+    shown = orders[(page - 1) * ORDERS_A_PAGE : page * ORDERS_A_PAGE]
     sweeps = account.sweeps.select_related("panic__desk", "panic__account").order_by("-pk")[:SWEEPS_SHOWN]
     adapter = VENUES.get(account.venue.adapter)
     return AccountPage(
@@ -99,13 +116,20 @@ def read(account: Account, now: datetime) -> AccountPage:
         limits=limits_state.of_account(account, now),
         limits_read_at=now,
         open=len(orders),
-        symbols=tuple(
-            SymbolOrders(symbol, tuple(order for order in orders if order.symbol == symbol))
-            for symbol in sorted({order.symbol for order in orders})
-        ),
+        symbols=_by_symbol(shown, Counter(order.symbol for order in orders)),
+        shown=len(shown),
+        page=page,
+        pages=pages,
         sweeps=tuple(_line(sweep) for sweep in sweeps),
         calls=tuple(call_log.of_account(account.name, CALLS_SHOWN)),
     )
+
+
+def _by_symbol(shown: Sequence[Order], counts: Mapping[str, int]) -> tuple[SymbolOrders, ...]:
+    by_symbol: dict[str, list[Order]] = {}
+    for order in shown:
+        by_symbol.setdefault(order.symbol, []).append(order)
+    return tuple(SymbolOrders(symbol, tuple(mine), counts[symbol]) for symbol, mine in by_symbol.items())
 
 
 def _canary(account: Account) -> CanaryLine:

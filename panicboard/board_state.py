@@ -149,6 +149,11 @@ class DeskRow:
         return self.open - self.conditional
 
     @property
+    def is_known(self) -> bool:
+        """Whether any account was read: without one, its sums are no zeros."""
+        return self.oldest_read_at is not None
+
+    @property
     def without_rows(self) -> "DeskRow":
         """The desk's own cells: equal while no number of theirs changes."""
         return replace(self, rows=(), folded=frozenset())
@@ -189,12 +194,18 @@ class Summary:
     degraded: int
     oldest_check_at: datetime | None
     latched: int
+    blocked: bool  # no enabled account would be swept now, as far as its last reading tells
     layout: str
 
     @property
     def others(self) -> int:
         """Open orders but for the protective ones."""
         return self.open - self.protective
+
+    @property
+    def is_known(self) -> bool:
+        """Whether any account was read: without one, the sums are no zeros."""
+        return self.oldest_read_at is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +228,11 @@ class Board:
         """What kind of venues these are, in the words of the masthead."""
         words = [ENVIRONMENTS[one] for one in Venue.Environment if one in self.environments]
         return f"{' + '.join(words)} VENUES" if words else "NO VENUES YET"
+
+    def row_of(self, account_id: int) -> AccountRow | None:
+        """The row of one account."""
+        rows = (row for desk in self.desks for row in desk.rows)
+        return next((row for row in rows if row.pk == account_id), None)
 
     @property
     def shown_drill(self) -> RunningDrill | None:
@@ -484,6 +500,7 @@ def _summary(desks: Sequence[DeskRow], sweeps: Sequence[Sweep]) -> Summary:
         degraded=sum(row.readiness.level == "degraded" for row in enabled),
         oldest_check_at=min(checked, default=None),
         latched=sum(row.latch is not None for row in rows),
+        blocked=all(row.readiness.level == readiness.NOT_READY for row in enabled),
         layout=_layout(desks),
     )
 

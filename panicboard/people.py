@@ -1,7 +1,7 @@
 """Who may do what: two groups, made once; an administrator may change them afterwards."""
 
 from django.contrib.auth.management import create_permissions
-from django.contrib.auth.models import Group, Permission
+from django.contrib.auth.models import Group, Permission, User
 
 RISK_MANAGERS = "risk managers"
 VIEWERS = "viewers"
@@ -17,3 +17,10 @@ def make_groups(sender, **kwargs: object) -> None:  # type: ignore[no-untyped-de
             group.permissions.set(
                 Permission.objects.filter(content_type__app_label="panicboard", codename__in=codenames)
             )
+
+
+def who_to_ask() -> str:
+    """Who can give rights and make accounts, in a sentence for whoever cannot."""
+    administrators = User.objects.filter(is_superuser=True, is_active=True).order_by("username")
+    names = ", ".join(administrators.values_list("username", flat=True)[:5])
+    return f"Ask an administrator: {names}." if names else "Ask whoever installed panicboard."

@@ -31,7 +31,8 @@ class Hero:
     word: str
     detail: str
     look: str
-    count: int
+    #: None: no account could be read.
+    count: int | None
     said: str
     more: str
     since: datetime | None = None  # of the panic that runs
@@ -78,7 +79,7 @@ def _hero(board: Board, rows: Sequence[AccountRow]) -> Hero:
         word=word if rows else "NO ACCOUNTS",
         detail=one if rows else "",
         look=looks.ACCOUNTS[state].kind if state < State.NORMAL else "calm",
-        count=summary.open,
+        count=summary.open if summary.is_known else None,
         said="open order" if summary.open == 1 else "open orders",
         more=" \N{MIDDLE DOT} ".join(said for said in (unread, armed) if said),
     )
@@ -134,5 +135,6 @@ def _tile(row: AccountRow, running: set[int]) -> Tile:
 def _more(hidden: Sequence[AccountRow]) -> Tile:
     """One tile for those that are not shown now, in the look of the worst of them."""
     worst = min(hidden, key=lambda row: row.rank)
-    count = sum(row.open for row in hidden if row.read)
+    known = [row.open for row in hidden if row.read]
+    count = sum(known) if known else None
     return Tile(f"{len(hidden)} more", worst.word, *looks.ACCOUNTS[worst.state], count)

@@ -69,10 +69,22 @@ function paintStale(behindS) {
 }
 
 const refuse = textContent => byId("refusal").replaceChildren(Object.assign(document.createElement("p"), { className: "refused", textContent }));
-// A form that nobody holds: htmx alone would let it end in silence.
+// What nobody holds: htmx alone would let it end in silence.
 for (const name of ["htmx:sendError", "htmx:timeout", "htmx:responseError"]) document.addEventListener(name, e => {
-  if (e.target.matches("form:not([data-hold])")) refuse("NO ANSWER - nobody knows whether this was done. Look at what is shown, and try again.");
+  const asked = e.target, status = e.detail.xhr ? e.detail.xhr.status : 0;
+  if (status === 401) leave();
+  else if (asked.matches("form[data-hold]")) return; // says so itself
+  else if (asked.matches("[hx-trigger^=every]")) notRead(asked, status);
+  else if (asked.matches("[hx-get]")) refuse("NO ANSWER - what is shown is as it was before. Try again.");
+  else if (status === 503) refuse("NOT DONE - the database does not answer. Try again when it does.");
+  else refuse("NO ANSWER - nobody knows whether this was done. Look at what is shown, and try again.");
 });
+// A part of a page that asks for itself again and again says in its own first line that it is old; what comes next has no such line.
+function notRead(part, status) {
+  if (part.querySelector(".not-read")) return;
+  const why = status === 503 ? "the database does not answer" : status ? `the server answered ${status}` : "the server does not answer";
+  part.prepend(Object.assign(document.createElement("p"), { className: "not-read err", role: "alert", textContent: `NOT READ since ${clock(time.now())}: ${why}. Asked again all the time; what stands here is as it was.` }));
+}
 
 // ---- hold to press: by pointer, Enter or Space. A timer fires; the fill is only paint. ----
 let holding = null;
@@ -93,9 +105,10 @@ function holdable(form) {
   function rest() {
     sending = false;
     form.style.setProperty("--held", 0);
-    const join = byId("stop-scope").hasAttribute("data-join"), word = keeps() ? "Cancel rest" : restWord;
-    if (join) words("PANIC RUNNING", ["hold 1 s", "to join"], word);
-    else words(keeps() ? "CANCEL THE REST" : "CANCEL ALL", ["hold", "1 s"], word);
+    const scope = byId("stop-scope"), word = keeps() ? "Cancel rest" : restWord;
+    const [all, trying] = keeps() ? ["CANCEL THE REST", "TRY THE REST"] : ["CANCEL ALL", "TRY CANCEL ALL"];
+    if (scope.hasAttribute("data-join")) words("PANIC RUNNING", ["hold 1 s", "to join"], word);
+    else words(scope.hasAttribute("data-try") ? trying : all, ["hold", "1 s"], word);
   }
   function later(ms) { clearTimeout(back); back = setTimeout(rest, ms); }
   function step() {
@@ -259,7 +272,7 @@ function arrangeDesk(desk) {
     byId("quiet-" + row.id.split("-")[1]).hidden = i < shown;
   });
   const folded = $$("li:not([hidden])", quiet).length;
-  quiet.hidden = !folded;
+  quiet.hidden = !folded && !quiet.querySelector(".said").textContent;
   write(quiet.querySelector(".quiet-n"), String(folded));
   quiet.querySelector(".more").setAttribute("aria-expanded", all);
 }
@@ -270,11 +283,38 @@ let bringing = 0;
 function bringSoon(account) {
   wanted.add(`account=${account}`);
   clearTimeout(bringing);
-  bringing = setTimeout(() => { bring([...wanted].join("&")); wanted.clear(); }, 50);
+  bringing = setTimeout(bringWanted, 50);
 }
+async function bringWanted() {
+  const asked = [...wanted];
+  wanted.clear();
+  const came = await bring(asked.join("&"));
+  for (const one of asked) {
+    const desk = byId("quiet-" + one.split("=")[1])?.closest("tbody");
+    if (desk && !desk.querySelector(".said").textContent.startsWith("Loading")) say(desk, came ? "" : "NOT LOADED: an account here has changed. Trying again.");
+  }
+  if (came || signedOut) return;
+  asked.forEach(one => wanted.add(one));
+  bringing = setTimeout(bringWanted, POLL_MS);
+}
+async function openDesk(desk) {
+  say(desk, "Loading its accounts ...");
+  const came = await bring(`desk=${desk.dataset.desk}`, true);
+  say(desk, came ? "" : "NOT LOADED: no answer. Open it again.");
+  if (came) fold(desk, false);
+}
+function fold(desk, folded) {
+  desk.toggleAttribute("data-all", !folded);
+  arrangeDesk(desk);
+  connect(); // what changes in its rows comes from now on
+}
+/** Say in a desk's last line how loading its rows goes. */
+const say = (desk, words) => write(desk.querySelector(".said"), words);
+/** Whether the rows came. */
 async function bring(asked, atOnce = false) {
   const reply = await fetch(`${byId("board").dataset.rows}?${asked}`, { signal: AbortSignal.timeout(8000) }).catch(() => null);
-  if (!reply || !reply.ok) return;
+  if (reply && reply.status === 401) leave();
+  if (!reply || !reply.ok) return false;
   const sent = document.createElement("template");
   sent.innerHTML = await reply.text();
   // One that this page does not name came later than it: the page is about to be loaded again.
@@ -290,6 +330,7 @@ async function bring(asked, atOnce = false) {
   }
   if (atOnce || !isHeld(byId("board"))) desks.forEach(arrangeDesk);
   paint();
+  return true;
 }
 function arrangeSweeps(rows) {
   const [sorted, moved] = inOrder($$("tr.sweep", rows));
@@ -309,9 +350,8 @@ document.addEventListener("click", e => {
   const more = e.target.closest("tr.quiet .more"), toggle = e.target.closest("[data-toggle]"), all = e.target.closest("[data-all]");
   if (more) {
     const desk = more.closest("tbody");
-    if (desk.toggleAttribute("data-all")) bring(`desk=${desk.dataset.desk}`, true);
-    arrangeDesk(desk);
-    connect();
+    if (desk.hasAttribute("data-all")) fold(desk, true);
+    else openDesk(desk);
   } else if ((toggle || all) && !printing && byId("sweeps")) {
     const sweeps = new Map(opened), pk = toggle ? toggle.dataset.toggle : all.dataset.all;
     auto = false;

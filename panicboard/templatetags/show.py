@@ -1,5 +1,6 @@
 """How templates show times, numbers and states: one way for each, on every page."""
 
+import re
 from datetime import datetime
 from decimal import Decimal
 
@@ -56,6 +57,10 @@ OUTCOMES = {
     SweptOrder.Outcome.EXPIRED: Look("exp", "idle"),
     SweptOrder.Outcome.CANCELLED: Look("proof", "proof"),
 }
+
+
+#: As errors name a call, perhaps after its symbol.
+_CALL = re.compile(r"\b(GET|POST|PUT|DELETE) /\S*: ")
 
 
 @register.simple_tag
@@ -119,6 +124,12 @@ def quiet_outcome(code: str, label: str) -> SafeString:
 def grouped(number: int) -> str:
     """1284 as 1,284."""
     return f"{number:,}"
+
+
+@register.filter
+def without_call(reason: str) -> str:
+    """What a venue said, without the call it said it to: in a narrow cell the beginning is all there is."""
+    return _CALL.sub("", reason)
 
 
 @register.filter

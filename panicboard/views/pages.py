@@ -1,17 +1,19 @@
 """The board, the history of panics, one account, the limits; and the masthead of them all."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required, login_required
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
+from django.utils.dateparse import parse_datetime
 from django.utils.functional import SimpleLazyObject
 from django.utils.timezone import now as utc_now
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from panicboard import account_state, board_state, history_state, limits_state
+from panicboard import account_state, board_state, first_steps, history_state, limits_state, people
 from panicboard.models import Account, Panic
 from panicboard.views.presses import press
 
@@ -31,7 +33,11 @@ def board(request: HttpRequest) -> HttpResponse:
     now = utc_now()
     state = board_state.read(now)
     in_full = request.GET.get("desk", "") if request.GET.get("all") else ""
-    context = {"board": state, "masthead": state, "now": now, "all": in_full, "page": "board"}
+    context: dict[str, Any] = {"board": state, "masthead": state, "now": now, "all": in_full, "page": "board"}
+    if not state.desks:
+        steps = first_steps.read(request.user)
+        context |= {"steps": steps, "who_to_ask": people.who_to_ask()}
+        context["next"] = next((step for step in steps if step.url and not step.done), None)
     return render(request, "board.html", context)
 
 
@@ -69,11 +75,41 @@ def history(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def account(request: HttpRequest, pk: int) -> HttpResponse:
-    """One account: its open orders as last read, to be cancelled one by one or by symbol; its sweeps."""
+    """One account: its open orders as last read, to be cancelled one by one or by symbol; its sweeps.
+
+    `?orders=2` shows the second page of them.
+    """
     joined = Account.objects.select_related("desk", "venue", "reading", "egress", "second_egress")
-    row, now = get_object_or_404(joined, pk=pk), utc_now()
-    context = {"account": account_state.read(row, now), "now": now, "page": "account"}
-    return render(request, "account.html", context)
+    found, now = get_object_or_404(joined, pk=pk), utc_now()
+    number = request.GET.get("orders", "")
+    shown = account_state.read(found, now, int(number) if number.isdecimal() else 1)
+    state = board_state.read(now)
+    context = {"account": shown, "row": state.row_of(pk), "listed": shown.read_at, "now": now}
+    return render(request, "account.html", {**context, "masthead": state, "page": "account"})
+
+
+@login_not_required  # htmx would follow the way to the login, and put that page where this part was
+@never_cache
+@require_safe
+def account_now(request: HttpRequest, pk: int) -> HttpResponse:
+    """How one account is now, which its page asks for again and again; 401 without a login.
+
+    `listed`: the time of the reading whose orders that page lists.
+    """
+    if not request.user.is_authenticated:
+        return HttpResponse(status=401)
+    now = utc_now()
+    row = board_state.read(now).row_of(pk)
+    if row is None:
+        raise Http404(f"There is no account {pk}.")
+    try:
+        listed = parse_datetime(request.GET.get("listed", ""))
+    except ValueError:
+        listed = None
+    # What a page says back is a time in whole milliseconds.
+    newer = row.read_at and (listed is None or row.read_at - listed >= timedelta(milliseconds=1))
+    context = {"row": row, "listed": listed, "newer": newer, "now": now}
+    return render(request, "partials/account_now.html", context)
 
 
 @require_safe

@@ -11,10 +11,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -34,47 +37,122 @@ PASSWORD = "panic-demo"
 WAIT_S = 90
 
 
-class Firm:
-    """One `manage.py up --demo` with its own files, and what its simulated venues hold."""
+class Bare:
+    """One `manage.py up` with its own files, as it is right after the installation: nobody's accounts."""
+
+    options: Sequence[str] = ()
 
     def __init__(self, var: Path) -> None:
         self._var = var
         self.database = var / "panicboard.sqlite3"
         self.start()
+
+    def start(self) -> None:
+        """Start it, anew after it was stopped: at another address.
+
+        It gives up by itself after 30 s without an answer: a machine that is busy may want more.
+        """
+        if not (self._came_up() or self._came_up()):
+            raise AssertionError("it did not come up")
+        # What nobody reads holds its writer up when the pipe is full.
+        threading.Thread(target=deque, args=(self._process.stdout, 0), daemon=True).start()
+
+    def _came_up(self) -> bool:
+        argv = [sys.executable, str(ROOT / "manage.py"), "up", "--port", "0", *self.options]
+        self._process = subprocess.Popen(
+            argv, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self.url = ""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if "panicboard is up" in line and (found := re.search(r"http://127\.0\.0\.1:\d+", line)):
+                self.url = found.group()
+                return True
+        self._process.wait(timeout=WAIT_S)
+        return False
+
+    def manage(self, *arguments: str, **environment: str) -> str:
+        """Run one of its commands. Returns what it says."""
+        argv = [sys.executable, str(ROOT / "manage.py"), *arguments]
+        ran = subprocess.run(
+            argv, env={**self._environment, **environment}, capture_output=True, text=True, timeout=WAIT_S
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        return ran.stdout
+
+    def make_administrator(self) -> None:
+        """As the README says it: `manage.py createsuperuser`."""
+        chosen = ("--noinput", "--username", "admin", "--email", "admin@example.com")
+        self.manage("createsuperuser", *chosen, DJANGO_SUPERUSER_PASSWORD=PASSWORD)
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, "PANICBOARD_VAR": str(self._var)}
+
+    @contextmanager
+    def frozen(self, what: str) -> Iterator[None]:
+        """Stand its processes whose command line has `what` still, as `kill -STOP` does."""
+        mine = [pid for pid, line in self._children() if what in line]
+        assert mine, f"nothing of it runs {what}"
+        try:
+            for pid in mine:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in mine:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+    def _children(self) -> Iterator[tuple[int, str]]:
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+                if int(parent) == self._process.pid:
+                    yield int(folder.name), (folder / "cmdline").read_text().replace("\0", " ")
+
+    def lose_database(self) -> None:
+        """Put something that is no database where the database was."""
+        self.database.rename(self._var / "lost.sqlite3")
+        self.database.mkdir()
+
+    def stop(self) -> None:
+        if self._process.poll() is not None:
+            return
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(timeout=30)
+
+    def one(self, query: str):  # type: ignore[no-untyped-def]
+        """The one value that the product's database has for this query."""
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as database:
+            return database.execute(query).fetchone()[0]
+
+    def wait(self, happened: Callable[[], bool]) -> None:
+        """Wait for what the product does."""
+        deadline = time.monotonic() + WAIT_S
+        while not happened():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            time.sleep(0.05)
+
+
+class Firm(Bare):
+    """One `manage.py up --demo` with its own files, and what its simulated venues hold."""
+
+    options = ("--demo", "--simulator-port", "0")
+
+    def __init__(self, var: Path) -> None:
+        super().__init__(var)
         self.venue = self.one("SELECT base_url FROM panicboard_venue")
         self.wait(lambda: self.one("SELECT COUNT(*) FROM panicboard_reading WHERE read_at IS NULL") == 0)
         self.orders = self.open_orders()
         self.accounts = self.one("SELECT COUNT(*) FROM panicboard_account")
 
-    def start(self) -> None:
-        """Start it, anew after it was stopped: at another address, with other venues."""
-        environment = {**os.environ, "PANICBOARD_VAR": str(self._var)}
-        argv = [
-            sys.executable,
-            str(ROOT / "manage.py"),
-            "up",
-            "--demo",
-            "--port",
-            "0",
-            "--simulator-port",
-            "0",
-        ]
-        self._process = subprocess.Popen(
-            argv, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        self.url = ""
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if found := re.search(r"http://127\.0\.0\.1:\d+", line):
-                self.url = found.group()
-            if "Stop:" in line:
-                break
-        assert self.url, "the demo did not come up"
+    def book(self, **of: str) -> list[dict[str, Any]]:
+        """The open orders that the venues hold, by their own books."""
+        reply = requests.get(f"{self.venue}/simulator/book", params={"open": "1", **of}, timeout=30)
+        return reply.json()["orders"]
 
     def open_orders(self) -> int:
-        """How many orders the venues hold, by their own books."""
-        reply = requests.get(f"{self.venue}/simulator/book", params={"open": "1"}, timeout=30)
-        return len(reply.json()["orders"])
+        return len(self.book())
 
     def make_wall(self, name: str) -> str:
         """Make a wall in the admin. Returns its path, as the administrator is shown it."""
@@ -86,6 +164,20 @@ class Firm:
     def revoke_wall(self, name: str) -> None:
         chosen = self.one(f"SELECT id FROM panicboard_wall WHERE name = '{name}'")
         self._admin("wall/", action="revoke", _selected_action=chosen)
+
+    def add_account(self, name: str) -> None:
+        """Add an account in the admin: of the first one's desk, at its venue, with a key of its own."""
+        desk, venue, adapter = (
+            self.one(
+                f"SELECT {column} FROM panicboard_account JOIN panicboard_venue ON venue_id = "
+                "panicboard_venue.id ORDER BY panicboard_account.id"
+            )
+            for column in ("desk_id", "venue_id", "adapter")
+        )
+        made = self.control("POST", "accounts", venue=adapter, name=name)["accounts"][0]
+        key = {field: made[field] for field in ("api_key", "secret", "key_type")}
+        self._admin("account/add/", name=name, desk=desk, venue=venue, enabled="on", **key)
+        assert self.one(f"SELECT COUNT(*) FROM panicboard_account WHERE name = '{name}'") == 1
 
     def _admin(self, path: str, **fields: object) -> str:
         """Post a form of the admin. Returns the page that came of it."""
@@ -101,10 +193,11 @@ class Firm:
                 assert reply.ok, reply.text
             return reply.text
 
-    def control(self, method: str, what: str, **given: object) -> None:
-        """Have the simulated venues do something."""
+    def control(self, method: str, what: str, **given: object) -> dict[str, Any]:
+        """Have the simulated venues do something. Returns what they answer."""
         reply = requests.request(method, f"{self.venue}/simulator/{what}", json=given, timeout=30)
         assert reply.ok, reply.text
+        return reply.json()
 
     def wait_until_clear(self) -> None:
         self.wait(lambda: self.one("SELECT COUNT(*) FROM panicboard_sweep WHERE state != 'clear'") == 0)
@@ -118,28 +211,14 @@ class Firm:
             lambda: self.one("SELECT COUNT(*) FROM panicboard_account WHERE latched_at IS NOT NULL") == 0
         )
 
-    def lose_database(self) -> None:
-        """Put something that is no database where the database was."""
-        self.database.rename(self._var / "lost.sqlite3")
-        self.database.mkdir()
 
-    def stop(self) -> None:
-        if self._process.poll() is not None:
-            return
-        self._process.send_signal(signal.SIGINT)
-        self._process.communicate(timeout=30)
-
-    def one(self, query: str):  # type: ignore[no-untyped-def]
-        """The one value that the product's database has for this query."""
-        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True)) as database:
-            return database.execute(query).fetchone()[0]
-
-    def wait(self, happened: Callable[[], bool]) -> None:
-        """Wait for what the product does."""
-        deadline = time.monotonic() + WAIT_S
-        while not happened():
-            assert time.monotonic() < deadline, "it did not happen in time"
-            time.sleep(0.05)
+def sign_in(page: Page, url: str, name: str = "risk.desk1") -> None:
+    """Sign one of the demo's people in, and stay on the board."""
+    page.goto(f"{url}/login/")
+    page.locator("input[name=username]").fill(name)
+    page.locator("input[name=password]").fill(PASSWORD)
+    page.locator("input[name=password]").press("Enter")
+    page.wait_for_url(f"{url}/")
 
 
 @pytest.fixture(scope="session")
@@ -165,14 +244,25 @@ def firm(tmp_path: Path) -> Iterator[Firm]:
 
 
 @pytest.fixture
+def bare(tmp_path: Path) -> Iterator[Bare]:
+    """The product right after its installation: an administrator, and nothing else."""
+    bare = Bare(tmp_path / "bare")
+    bare.make_administrator()
+    yield bare
+    bare.stop()
+
+
+@pytest.fixture
 def signed_in(chromium: Browser, firm: Firm) -> Iterator[Callable[..., Page]]:
-    """Open a page on which a risk manager is signed in; options are those of a browser context.
+    """Open a page on which a risk manager (or `name`) is signed in; options are those of a browser context.
 
     `scripts` run in every page before any of its own; `url` is where the product is seen from, if not itself.
     """
     contexts = []
 
-    def open_page(scripts: Sequence[str] = (), url: str = "", **options: object) -> Page:
+    def open_page(
+        scripts: Sequence[str] = (), url: str = "", name: str = "risk.desk1", **options: object
+    ) -> Page:
         url = url or firm.url
         context = chromium.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
         contexts.append(context)
@@ -180,11 +270,7 @@ def signed_in(chromium: Browser, firm: Firm) -> Iterator[Callable[..., Page]]:
             context.add_init_script(script)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(f"{url}/login/")
-        page.locator("input[name=username]").fill("risk.desk1")
-        page.locator("input[name=password]").fill(PASSWORD)
-        page.locator("input[name=password]").press("Enter")
-        page.wait_for_url(f"{url}/")
+        sign_in(page, url, name)
         return page
 
     errors: list[str] = []

@@ -1,84 +1,65 @@
-"""`make screenshots`: the pictures of the README, taken from the running product."""
+"""`make screenshots`: the pictures of the README, or with `--all FOLDER` every screen in every state.
 
-import re
+From running products with simulated venues. `--play NAME` takes those of one play, `--only WORD` those whose
+names have it.
+"""
+
+import argparse
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
-from tests.browser.conftest import FLAGS, PASSWORD, Firm
+from tests.browser.conftest import FLAGS
+from tests.browser.pictures.camera import Studio
+from tests.browser.pictures.plays import PLAYS, Play
 
 SHOTS = Path(__file__).parent / "shots"
-DESK = {"width": 1440, "height": 900}
-PHONE = {"width": 390, "height": 844}
-WALL = {"width": 1920, "height": 1080}
 
 
 def main() -> int:
-    SHOTS.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--all", metavar="FOLDER", type=Path, help="every picture, into this folder; the README's stay"
+    )
+    parser.add_argument(
+        "--play", metavar="NAME", choices=[play.name for play in PLAYS], help="this play alone"
+    )
+    parser.add_argument("--only", metavar="WORD", default="", help="pictures with this in their name")
+    given = parser.parse_args()
+    (given.all or SHOTS).mkdir(parents=True, exist_ok=True)
+    plays = [play for play in PLAYS if given.play in (None, play.name)]
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=list(FLAGS))
-        firm = Firm(Path(folder) / "var")
+        failed = [name for play in plays for name in perform(browser, play, given.all, given.only)]
+        browser.close()
+    if failed:
+        print(f"not taken: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def perform(browser: Browser, play: Play, folder: Path | None, only: str) -> Iterable[str]:
+    """Take a play's pictures. Returns the names of those whose state did not come."""
+    if not folder and not any(picture.in_readme for picture in play.pictures):
+        return
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as var:
+        studio = Studio(
+            browser, play.product(Path(var) / "var"), folder or SHOTS, only_readme=not folder, only=only
+        )
         try:
-            take(browser, firm)
+            for picture in play.pictures:
+                try:
+                    studio.take(picture)
+                except Exception as exc:
+                    print(f"{play.name}: {picture.name}: {exc}", file=sys.stderr)
+                    yield picture.name
         finally:
-            firm.stop()
-            browser.close()
-    return 0
-
-
-def take(browser: Browser, firm: Firm) -> None:
-    page = sign_in(browser, firm)
-    expect(page.locator("#stop-scope")).to_contain_text(f"{firm.orders} orders")
-    page.screenshot(path=SHOTS / "board.png")
-    phone = sign_in(browser, firm, viewport=PHONE)
-    phone.screenshot(path=SHOTS / "board-phone.png")
-    page.goto(f"{firm.url}/accounts/1/countdowns/")
-    expect(page.locator("#countdowns [data-secs]").first).to_contain_text(" s")
-    page.screenshot(path=SHOTS / "countdowns.png")
-    page.goto(firm.url)
-    wall = browser.new_page(viewport=WALL)  # type: ignore[arg-type]
-    wall.goto(firm.url + firm.make_wall("floor 2"))
-    expect(wall.locator(".hero .word")).to_contain_text("READY", timeout=20_000)
-    wall.wait_for_timeout(1500)
-    wall.screenshot(path=SHOTS / "wall.png")
-    page.locator("#stop button.press").hover()
-    page.mouse.down()
-    page.wait_for_timeout(1300)
-    page.mouse.up()
-    page.wait_for_url(re.compile(r"/panics/\d+/$"))
-    expect(page.locator("h1.big")).to_contain_text(f"of {firm.orders}")
-    page.screenshot(path=SHOTS / "panic-running.png")
-    wall.screenshot(path=SHOTS / "wall-panic.png")
-    expect(page.locator("h1.big")).to_have_text(f"0 of {firm.orders} still open", timeout=60_000)
-    page.wait_for_timeout(1000)
-    page.screenshot(path=SHOTS / "panic.png")
-    phone.goto(page.url)
-    phone.screenshot(path=SHOTS / "panic-phone.png")
-    expect(wall.locator(".hero .word")).to_contain_text("LATCHED")
-    wall.screenshot(path=SHOTS / "wall-latched.png")
-    for name, path in (
-        ("history", "/panics/"),
-        ("orders", "/panics/1/orders/"),
-        ("limits", "/limits/"),
-        ("presence", "/presence/"),
-        ("account", "/accounts/1/"),
-        ("two-steps", "/panics/two-steps/?scope=all"),
-    ):
-        page.goto(firm.url + path)
-        page.screenshot(path=SHOTS / f"{name}.png")
-
-
-def sign_in(browser: Browser, firm: Firm, viewport: dict[str, int] = DESK) -> Page:
-    page = browser.new_context(viewport=viewport).new_page()  # type: ignore[arg-type]
-    page.goto(f"{firm.url}/login/")
-    page.locator("input[name=username]").fill("risk.desk1")
-    page.locator("input[name=password]").fill(PASSWORD)
-    page.locator("input[name=password]").press("Enter")
-    page.wait_for_url(f"{firm.url}/")
-    page.wait_for_timeout(1500)
-    return page
+            try:
+                studio.close()
+            finally:
+                studio.firm.stop()
 
 
 if __name__ == "__main__":

@@ -60,6 +60,25 @@ def test_stop_is_at_the_same_place_on_every_page(
             assert all(abs(place[side] - first[side]) <= 1 for side in place), (width, path, place, first)
 
 
+def test_no_page_is_wider_than_its_screen(signed_in: Callable[..., Page], firm_in_a_panic: Firm) -> None:
+    for width, height in WIDTHS.items():
+        page = signed_in(viewport={"width": width, "height": height})
+        wider = {}
+        for path in PAGES:
+            page.goto(firm_in_a_panic.url + path)
+            found = page.evaluate("document.documentElement.scrollWidth")
+            hidden = page.evaluate(
+                "[...document.querySelectorAll('.top > *, .sum dd')]"
+                ".filter(e => e.getBoundingClientRect().width > 1)"
+                ".filter(e => { const r = e.getBoundingClientRect();"
+                " return document.elementFromPoint(r.right - 2, r.top + r.height / 2)?.closest('#stop'); })"
+                ".map(e => e.textContent.trim())"
+            )
+            if found > width or hidden:
+                wider[path] = (found, hidden)
+        assert wider == {}, (width, wider)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 390])
 def test_no_page_shuts_anybody_out(
