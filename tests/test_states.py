@@ -48,10 +48,10 @@ def words(html: str) -> str:
 
 
 def part(html: str, element_id: str) -> str:
-    """The words of one element that holds none of its own kind."""
+    """The words of one element that holds none of its own kind, while nothing is to be kept."""
     found = re.search(rf'<(\w+)[^>]* id="{element_id}".*?</\1>', html, re.DOTALL)
     assert found, element_id
-    return words(found.group())
+    return words(re.sub(r'<span class="rest">.*?</span>', "", found.group()))
 
 
 def many(count: int, symbol: str = "BTCUSDT") -> list[dict[str, Any]]:
