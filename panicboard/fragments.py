@@ -64,13 +64,14 @@ class Topic:
 
 def topics_of(query: QueryDict) -> frozenset[Topic]:
     """The topics that pages ask for: `page=board`, `panic=<pk>` with `sweep=<pk>` or `all=<pk>`,
-    `drill=<pk>`, or `page=drills`.
+    `account=<pk>`, `drill=<pk>`, or `page=drills`.
 
     `desk=<pk>` goes with the first. One page asks for one of these kinds; tabs that share a stream ask for
     all of theirs at once.
     """
     pages = {Topic(page if page in _NAMED else "plain") for page in query.getlist("page")}
     pages |= {Topic("panic", pk) for pk in _numbers(query, "panic")}
+    pages |= {Topic("account", pk) for pk in _numbers(query, "account")}
     pages |= {Topic("drill", pk) for pk in _numbers(query, "drill")}
     pages |= {Topic("desk", pk) for pk in _numbers(query, "desk")}
     opened = [Topic("orders", pk) for pk in sorted(_numbers(query, "sweep"))]
@@ -228,6 +229,8 @@ def _parts(
         for row in [row for desk in board.desks if desk.pk == topic.pk for row in desk.rows]:
             yield _account_part(row)
         return
+    if topic.kind == "account" and (account := board.row_of(topic.pk)):
+        yield "now", "account_now", account, {"row": account}
     if topic.kind == "board":
         for desk in board.desks:
             yield from _desk_parts(desk, lately)

@@ -11,7 +11,6 @@ urlpatterns = [
     path("", pages.board, name="board"),
     path("board/rows/", pages.board_rows, name="board-rows"),
     path("accounts/<int:pk>/", pages.account, name="account"),
-    path("accounts/<int:pk>/now/", pages.account_now, name="account-now"),
     path("accounts/<int:pk>/countdowns/", countdowns.page, name="countdowns"),
     path("accounts/<int:pk>/countdowns/table/", countdowns.table, name="countdowns-table"),
     path("accounts/<int:pk>/countdowns/arm/", countdowns.arm, name="countdowns-arm"),

@@ -1,5 +1,5 @@
 // Choosing open orders on an account's page: all of a symbol, all that are shown, and how many that is.
-// Without a script there is a box for each order, and no others.
+// It also tells whether newer ones were read since. Without a script there is a box for each order, and no others.
 
 const form = document.getElementById("chosen");
 const $$ = selector => [...document.querySelectorAll(selector)];
@@ -15,6 +15,14 @@ function count() {
     all.indeterminate = checked > 0 && checked < boxes.length;
   }
 }
+
+// A time in a page has whole milliseconds.
+function tellOfNewer() {
+  const now = document.getElementById("account-now"), { listed } = document.getElementById("main").dataset;
+  now.querySelector(".newer").hidden = !(Date.parse(now.dataset.read) >= (listed ? Date.parse(listed) + 1 : 0));
+}
+new MutationObserver(tellOfNewer).observe(document.getElementById("main"), { childList: true });
+tellOfNewer();
 
 if (form) {
   for (const label of $$("label.all")) label.hidden = false;

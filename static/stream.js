@@ -5,7 +5,7 @@ const EVENTS = ["fragment", "tick", "login", "revoked"];
 /** The topics that a page's query asks for, by the names that the server gives their fragments. */
 export function topicsOf(query) {
   const asked = new URLSearchParams(query), of = (name, word) => asked.getAll(name).map(word);
-  const pages = [...of("page", page => page === "board" || page === "drills" ? page : "plain"), ...of("panic", pk => `panic-${pk}`), ...of("drill", pk => `drill-${pk}`), ...of("desk", pk => `desk-${pk}`)];
+  const pages = [...of("page", page => page === "board" || page === "drills" ? page : "plain"), ...of("panic", pk => `panic-${pk}`), ...of("account", pk => `account-${pk}`), ...of("drill", pk => `drill-${pk}`), ...of("desk", pk => `desk-${pk}`)];
   return [...(pages.length ? pages : ["plain"]), ...of("sweep", pk => `orders-${pk}`), ...of("all", pk => `orders-${pk}-full`)];
 }
 

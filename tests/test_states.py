@@ -1,7 +1,6 @@
 """What pages say while there is nothing, nothing yet, nothing known, or no right to it."""
 
 import re
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -297,29 +296,3 @@ def test_account_page_costs_no_query_more_with_many_orders(browser: Client) -> N
 
 def now_of(client: Client, account: Account, listed_at: str) -> str:
     return words(page(client, f"/accounts/{account.pk}/now/?listed={listed_at}"))
-
-
-def test_page_of_an_account_tells_of_a_newer_reading_than_it_lists(browser: Client) -> None:
-    account, at = make_account(), timezone.now()
-    make_reading(account, 2, read_at=at)
-    told = "The orders listed below are those of"
-    before = (at - timedelta(seconds=5)).isoformat().replace("+00:00", "Z")
-    same = f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z"
-
-    assert [
-        told in now_of(browser, account, when) for when in (before, same, "", "nonsense", "2026-99-99T00:00Z")
-    ] == [
-        True,
-        False,
-        True,
-        True,
-        True,
-    ]
-
-
-def test_state_of_an_account_leads_nobody_to_the_login_and_is_of_accounts_that_exist(
-    client: Client, browser: Client
-) -> None:
-    assert browser.get("/accounts/77/now/").status_code == 404
-    browser.logout()
-    assert client.get("/accounts/77/now/").status_code == 401

@@ -338,6 +338,19 @@ def test_renderer_knows_when_anything_runs() -> None:
 
 
 @pytest.mark.django_db
+def test_account_has_its_state_and_the_masthead_on_the_stream() -> None:
+    account = make_account()
+    make_reading(account, 4)
+    topic, gone = Topic("account", account.pk), Topic("account", 99)
+
+    read = Renderer().read([topic, gone], timezone.now())
+
+    assert set(read[topic]) == {"now", "summary", "scope", "status", "notice"}
+    assert 'id="account-now"' in read[topic]["now"]
+    assert "now" not in read[gone]
+
+
+@pytest.mark.django_db
 def test_renderer_has_nothing_of_a_panic_that_is_not_there() -> None:
     read = Renderer().read([Topic("panic", 99), Topic("orders", 99)], timezone.now())
 

@@ -1,13 +1,11 @@
 """The board, the history of panics, one account, the limits; and the masthead of them all."""
 
-from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required, login_required
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
-from django.utils.dateparse import parse_datetime
 from django.utils.functional import SimpleLazyObject
 from django.utils.timezone import now as utc_now
 from django.views.decorators.cache import never_cache
@@ -86,30 +84,6 @@ def account(request: HttpRequest, pk: int) -> HttpResponse:
     state = board_state.read(now)
     context = {"account": shown, "row": state.row_of(pk), "listed": shown.read_at, "now": now}
     return render(request, "account.html", {**context, "masthead": state, "page": "account"})
-
-
-@login_not_required  # htmx would follow the way to the login, and put that page where this part was
-@never_cache
-@require_safe
-def account_now(request: HttpRequest, pk: int) -> HttpResponse:
-    """How one account is now, which its page asks for again and again; 401 without a login.
-
-    `listed`: the time of the reading whose orders that page lists.
-    """
-    if not request.user.is_authenticated:
-        return HttpResponse(status=401)
-    now = utc_now()
-    row = board_state.read(now).row_of(pk)
-    if row is None:
-        raise Http404(f"There is no account {pk}.")
-    try:
-        listed = parse_datetime(request.GET.get("listed", ""))
-    except ValueError:
-        listed = None
-    # What a page says back is a time in whole milliseconds.
-    newer = row.read_at and (listed is None or row.read_at - listed >= timedelta(milliseconds=1))
-    context = {"row": row, "listed": listed, "newer": newer, "now": now}
-    return render(request, "partials/account_now.html", context)
 
 
 @require_safe
