@@ -30,9 +30,9 @@ OUT_OF_BAND = mark_safe(' hx-swap-oob="true"')
 FOLDED_FOR = timedelta(seconds=60)
 #: The queue is asked this often at most: it may take its time to answer.
 SYSTEM_EVERY = timedelta(seconds=1)
-#: These change with every reading; they are sent once in this time at most.
-SLOW = frozenset({"summary", "scope", "status"})
+#: These change with every reading, or are long; each is sent once in this time at most.
 SLOW_EVERY = timedelta(seconds=1)
+EVERY = dict.fromkeys(("summary", "scope", "status"), SLOW_EVERY) | {"orders": SLOW_EVERY / 2}
 #: Pages with a notice line of their own; what all others show is "plain".
 _NAMED = frozenset({"board", "drills"})
 #: How many pages may share a stream, as the tabs of one browser do, and how many sweeps they may have open.
@@ -171,7 +171,7 @@ class Renderer:
     ) -> str:
         name, template, value, context = part
         rendered = before.get((topic, name))
-        resting = rendered and name in SLOW and now - rendered.at < SLOW_EVERY
+        resting = rendered and name in EVERY and now - rendered.at < EVERY[name]
         if rendered is None or (rendered.value != value and not resting):
             html = render_to_string(f"partials/{template}.html", {**context, "oob": OUT_OF_BAND, "now": None})
             rendered = _Rendered(value, now, f"<template>{html}</template>")
@@ -314,4 +314,4 @@ def _order_parts(topic: Topic) -> Iterator[Part]:
         table = order_table.read(topic.pk, full=topic.full)
     except Sweep.DoesNotExist:
         return
-    yield f"orders-{topic.pk}", "orders", table, {"table": table}
+    yield "orders", "orders", table, {"table": table}

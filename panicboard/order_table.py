@@ -13,8 +13,9 @@ Outcome = SweptOrder.Outcome
 #: Orders, loudest first: those that count as open, and those that are gone.
 OPEN_OUTCOMES = (Outcome.UNKNOWN, Outcome.STILL_OPEN, Outcome.REJECTED, Outcome.ACKED, Outcome.SENT)
 GONE_OUTCOMES = (Outcome.FILLED, Outcome.EXPIRED, Outcome.CANCELLED)
-#: How many order rows a table shows, folded and in full. The exported record has them all.
-SHORT_TABLE, FULL_TABLE = 100, 1000
+#: How many order rows a sweep's table shows, on a page that goes on changing and on paper. Every order is
+#: found by outcome, symbol and account; the exported record has them all.
+ON_PAGE, ON_PAPER = 100, 1000
 #: How many a page of found orders shows.
 PAGE = 100
 
@@ -64,10 +65,12 @@ class FoundOrders:
 @dataclass(frozen=True, slots=True)
 class OrderTable:
     sweep_id: int
+    panic_id: int
     account: str
     pressed_at: datetime
     full: bool
     lines: tuple[OrderLine, ...]
+    most: int
     total: int
     cancelled: int
     clear_at: datetime | None
@@ -75,13 +78,21 @@ class OrderTable:
     last_word: str
 
     @property
+    def fits(self) -> bool:
+        """Whether a table has a row for every order."""
+        return self.total <= self.most
+
+    @property
     def left_out(self) -> int:
         """How many orders have no row here, besides the cancelled ones that are folded."""
         return self.total - len(self.lines) - (0 if self.full else self.cancelled)
 
 
-def read(sweep_id: int, *, full: bool) -> OrderTable:
-    """Read the orders of one sweep, loudest first; cancelled ones only in full. Raises Sweep.DoesNotExist."""
+def read(sweep_id: int, *, full: bool, most: int = ON_PAGE) -> OrderTable:
+    """Read the orders of one sweep, loudest first and at most so many; cancelled ones only in full.
+
+    Raises Sweep.DoesNotExist.
+    """
     sweep = Sweep.objects.select_related("panic", "account").get(pk=sweep_id)
     totals: dict[str, int] = dict(sweep.orders.values_list("outcome").annotate(Count("pk")).order_by())
     wanted = sweep.orders.order_by(_loudness(), "symbol", "pk")
@@ -89,10 +100,12 @@ def read(sweep_id: int, *, full: bool) -> OrderTable:
         wanted = wanted.exclude(outcome=Outcome.CANCELLED)
     return OrderTable(
         sweep_id=sweep.pk,
+        panic_id=sweep.panic_id,
         account=sweep.account.name,
         pressed_at=sweep.panic.pressed_at,
         full=full,
-        lines=tuple(_order_line(row) for row in wanted[: FULL_TABLE if full else SHORT_TABLE]),
+        lines=tuple(_order_line(row) for row in wanted[:most]),
+        most=most,
         total=sum(totals.values()),
         cancelled=totals.get(Outcome.CANCELLED, 0),
         clear_at=sweep.clear_at,

@@ -4,6 +4,7 @@
 import { DASHES_S, STALE_S, ServerTime, age, clock, write } from "./clock.js";
 import { sound } from "./sound.js";
 import { open } from "./stream.js";
+import { put } from "./swap.js";
 
 const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 const byId = id => document.getElementById(id);
@@ -75,6 +76,7 @@ for (const name of ["htmx:sendError", "htmx:timeout", "htmx:responseError"]) doc
   if (status === 401) leave();
   else if (asked.matches("form[data-hold]")) return; // says so itself
   else if (asked.matches("[hx-trigger^=every]")) notRead(asked, status);
+  else if (asked.matches("#find, #finder")) refuse("NO ANSWER - the orders that are shown are not those you asked for. Try again.");
   else if (asked.matches("[hx-get]")) refuse("NO ANSWER - what is shown is as it was before. Try again.");
   else if (status === 503) refuse("NOT DONE - the database does not answer. Try again when it does.");
   else refuse("NO ANSWER - nobody knows whether this was done. Look at what is shown, and try again.");
@@ -88,13 +90,15 @@ function notRead(part, status) {
 
 // ---- hold to press: by pointer, Enter or Space. A timer fires; the fill is only paint. ----
 let holding = null;
+// A finger trembles so far. One that goes further scrolls the page: it does not press.
+const SLIP_PX = 24;
 
 function holdable(form) {
-  // What a person chose by hand is cancelled whatever it is.
-  const keeps = () => form.id !== "chosen" && body.classList.contains("keeps");
+  // What a person chose by hand is cancelled whatever it is, and a scope that was asked for says itself what it keeps.
+  const itself = form.id === "chosen" || form.elements.namedItem("keep"), keeps = () => !itself && body.classList.contains("keeps");
   const button = form.querySelector("button"), say = form.querySelector(".say"), how = form.querySelector(".how");
   const holdMs = Number(form.dataset.hold), restWord = say.textContent;
-  let from = 0, fire = 0, fill = 0, back = 0, pointed = false, sending = false;
+  let from = 0, fire = 0, fill = 0, back = 0, pointed = false, sending = false, at = null;
 
   function words(big, small, word) {
     write(say, how ? big : word);
@@ -141,7 +145,7 @@ function holdable(form) {
     form.style.setProperty("--held", 1);
     words("SENT", [clock(time.now()), "waiting"], "Sent");
     setField("held_ms", heldMs);
-    setField("keep", keeps() ? "protective" : "");
+    if (!itself) setField("keep", keeps() ? "protective" : "");
     // A page may be older than the login; the cookie is not.
     const token = document.cookie.match(/(?:^|; )csrftoken=([^;]+)/);
     if (token) setField("csrfmiddlewaretoken", token[1]);
@@ -157,7 +161,14 @@ function holdable(form) {
   }
   function failed(big, small, word) { setField("held_ms", ""); words(big, small, word); form.style.setProperty("--held", 0); later(6000); }
 
-  button.addEventListener("pointerdown", e => { pointed = true; if (e.button) return; button.setPointerCapture(e.pointerId); start(); });
+  button.addEventListener("pointerdown", e => {
+    pointed = true;
+    if (e.button || !e.isPrimary) return;
+    at = e.pointerType === "mouse" ? null : { x: e.clientX, y: e.clientY };
+    button.setPointerCapture(e.pointerId);
+    start();
+  });
+  button.addEventListener("pointermove", e => { if (at && Math.hypot(e.clientX - at.x, e.clientY - at.y) > SLIP_PX) stop(); });
   for (const type of ["pointerup", "pointercancel", "lostpointercapture", "blur"]) button.addEventListener(type, stop);
   button.addEventListener("contextmenu", e => e.preventDefault());
   const isKey = e => e.key === "Enter" || e.key === " ";
@@ -209,16 +220,22 @@ function hearEvent({ name, data }) {
   else if (name === "tick") { time.hear(JSON.parse(data)); paint(); }
   else leave();
 }
-let swaps = 0;
-function swap(fragments) {
-  for (const html of fragments) {
+// Many may come at once: they are put in together, so that the page is laid out once for all of them.
+const SWAP_MS = 20;
+let fragments = [], swaps = 0;
+function swap(brought) {
+  fragments.push(...brought);
+  swaps ||= setTimeout(swapAll, SWAP_MS);
+}
+function swapAll() {
+  const brought = fragments;
+  [fragments, swaps] = [[], 0];
+  for (const html of brought) {
     const [, account] = html.match(/id="account-(\d+)-state"/) || [];
     if (account && !byId(`account-${account}`)) bringSoon(account);
-    else htmx.swap(stream, html, { swapStyle: "none", swapDelay: 0, settleDelay: 0 });
+    else put(html);
   }
-  // Many may come at once; what they have in common is done after the last.
-  clearTimeout(swaps);
-  swaps = setTimeout(swapped);
+  swapped();
 }
 function leave() {
   signedOut = true;
@@ -239,6 +256,7 @@ function watch() {
   if (++polls % 5 === 0) connect(); // and try the stream again now and then
 }
 function swapped() {
+  tellFolded();
   for (const link of $$("[data-toggle]")) link.setAttribute("aria-expanded", opened.has(link.dataset.toggle));
   for (const refresh of stops) refresh();
   const plate = byId("stop"), scope = byId("stop-scope");
@@ -247,10 +265,10 @@ function swapped() {
 }
 
 // ---- rows: worst first, moved only while nobody points at them ----
-const ARRANGE_MS = 5000, ROWS_A_DESK = 4, NORMAL = 4;
+const ARRANGE_MS = 5000, ROWS_A_DESK = 4, NORMAL = 4, BAD = 1, MOST_OPEN = 6;
 let arrangedAt = performance.now(), auto = !/[?&](sweep|all)=/.test(location.search);
 const key = row => { const d = (row.querySelector("[data-rank]") || row).dataset; return [Number(d.rank), -Number(d.open), d.name]; };
-const worseFirst = (a, b) => { const [x, y] = [key(a), key(b)]; return x[0] - y[0] || x[1] - y[1] || (x[2] < y[2] ? -1 : 1); };
+const worseFirst = ([, x], [, y]) => x[0] - y[0] || x[1] - y[1] || (x[2] < y[2] ? -1 : 1);
 const isHeld = table => table.matches(":hover") || table.contains(document.activeElement);
 
 function arrange(table, every) {
@@ -260,7 +278,7 @@ function arrange(table, every) {
   else arrangeSweeps(table.tBodies[0]);
 }
 function inOrder(rows) {
-  const sorted = [...rows].sort(worseFirst);
+  const sorted = rows.map(row => [row, key(row)]).sort(worseFirst).map(([row]) => row);
   return [sorted, sorted.some((row, i) => row !== rows[i])];
 }
 function arrangeDesk(desk) {
@@ -337,18 +355,46 @@ function arrangeSweeps(rows) {
   if (moved) for (const row of sorted) rows.append(row, byId(row.id + "-detail"));
   const worst = sorted[0] && sorted[0].id.split("-")[1];
   if (auto && worst && !opened.has(worst) && Number(sorted[0].dataset.rank) < 5) show(new Map([[worst, false]]));
+  foldSweeps(sorted);
+}
+// Of many sweeps the bad ones have a row, the worst others, and those whose orders are open.
+function foldSweeps(sorted = $$("#sweeps tr.sweep")) {
+  const { most } = byId("sweeps").dataset, all = byId("sweeps").hasAttribute("data-every");
+  sorted.forEach((row, i) => {
+    row.hidden = i >= most && !all && Number(row.dataset.rank) > BAD && !opened.has(row.id.split("-")[1]);
+  });
+  tellFolded();
+}
+function tellFolded() {
+  const rest = byId("sweeps-rest");
+  if (!rest || printing) return;
+  const rows = $$("#sweeps tr.sweep"), { most } = byId("sweeps").dataset, all = byId("sweeps").hasAttribute("data-every");
+  const counts = new Map(), states = rows.filter(row => row.hidden).map(row => row.cells[0].textContent.trim());
+  for (const state of states) counts.set(state, (counts.get(state) || 0) + 1);
+  rest.hidden = rows.length <= most;
+  const more = rest.querySelector(".more");
+  write(more, all ? `show the ${most} worst` : `show all ${rows.length}`);
+  more.setAttribute("aria-expanded", all);
+  write(rest.querySelector(".rest"), [...counts].map(([state, count]) => `${count} ${state}`).join(", "));
 }
 function show(sweeps) {
   opened.clear();
-  for (const [pk, full] of sweeps) opened.set(pk, full);
+  // Of many that were opened the latest stay: each is sent anew whenever one of its orders moves.
+  for (const [pk, full] of [...sweeps].slice(-MOST_OPEN)) opened.set(pk, full);
   for (const row of $$("tr.detail")) row.hidden = !opened.has(row.dataset.sweep);
   swapped();
   connect();
 }
 
 document.addEventListener("click", e => {
-  const more = e.target.closest("tr.quiet .more"), toggle = e.target.closest("[data-toggle]"), all = e.target.closest("[data-all]");
-  if (more) {
+  if (e.ctrlKey || e.metaKey || e.shiftKey) return; // in a tab of its own
+  const more = e.target.closest("#board tr.quiet .more"), toggle = e.target.closest("[data-toggle]"), all = e.target.closest("a[data-all]");
+  const rows = e.target.closest("#sweeps-rest .more"), wanted = e.target.closest("a[data-find]");
+  if (wanted && finder) find(wanted.href);
+  else if (rows) {
+    byId("sweeps").toggleAttribute("data-every");
+    foldSweeps();
+  } else if (more) {
     const desk = more.closest("tbody");
     if (desk.hasAttribute("data-all")) fold(desk, true);
     else openDesk(desk);
@@ -368,6 +414,23 @@ if (keep) keep.addEventListener("change", () => {
   body.classList.toggle("keeps", keep.checked);
   for (const refresh of stops) refresh();
 });
+
+// ---- orders that are looked for on the panic's own page ----
+const finder = byId("finder");
+let asking = false;
+async function find(href) {
+  asking = true;
+  finder.open = true;
+  await htmx.ajax("GET", href, { source: finder, target: "#found", swap: "innerHTML" }).catch(() => {}); // see sendError
+  asking = false;
+  finder.scrollIntoView({ block: "nearest" });
+}
+if (finder) finder.addEventListener("toggle", () => {
+  if (finder.open && !asking && !byId("found").firstElementChild) find(finder.dataset.all);
+  else if (!finder.open) byId("found").replaceChildren(); // nor asked for again
+});
+// Whoever is choosing is not disturbed by what has become of the choices meanwhile.
+document.addEventListener("htmx:oobBeforeSwap", e => { if (e.detail.target.contains(document.activeElement)) e.preventDefault(); });
 
 // ---- start ----
 const stops = $$("form[data-hold]").map(holdable);

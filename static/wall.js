@@ -2,6 +2,7 @@
 
 import { DASHES_S, STALE_S, ServerTime, clock, write } from "./clock.js";
 import { isOver, open } from "./stream.js";
+import { put } from "./swap.js";
 
 const QUIET_MS = 3000, AGAIN_MS = 2000;
 const body = document.body, time = new ServerTime(body.dataset.now);
@@ -11,17 +12,10 @@ let source = null, beats = 0, gone = "", looks = 0;
 function connect() {
   if (source) source.close();
   source = open(body.dataset.events, ({ name, data }) => {
-    if (name === "fragment") put(data);
+    if (name === "fragment") { put(data); paint(); }
     else if (name === "tick") hear(JSON.parse(data));
     else if (name === "revoked") leave();
   });
-}
-
-function put(html) {
-  const sent = document.createElement("template");
-  sent.innerHTML = html;
-  for (const one of sent.content.querySelector("template").content.children) document.getElementById(one.id).replaceWith(one);
-  paint();
 }
 
 function hear(tick) {

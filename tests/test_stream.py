@@ -263,6 +263,21 @@ def test_renderer_renders_again_only_what_changed() -> None:
 
 
 @pytest.mark.django_db
+def test_orders_that_move_are_sent_twice_a_second_at_most_and_the_last_is_never_left_out() -> None:
+    sweep = make_panic(make_account(), state=Sweep.State.CANCELLING).sweeps.get()
+    (order,) = make_orders(sweep, SweptOrder.Outcome.ACKED)
+    topic, renderer, now = Topic("orders", sweep.pk), Renderer(), timezone.now()
+
+    def shown(ms: int) -> str:
+        return renderer.read({topic}, now + timedelta(milliseconds=ms))[topic]["orders"]
+
+    first = shown(0)
+    SweptOrder.objects.filter(pk=order.pk).update(outcome=SweptOrder.Outcome.STILL_OPEN)
+
+    assert (shown(400) == first, "STILL OPEN" in shown(500)) == (True, True)
+
+
+@pytest.mark.django_db
 def test_account_that_is_folded_away_sends_its_count_alone_unless_its_desk_is_open(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from django.conf import settings
@@ -1123,8 +1123,65 @@ def test_found_orders_come_alone_for_htmx_and_again_only_while_the_panic_runs(
 
     running = browser.get(address, headers={"HX-Request": "true"}).content.decode()
 
-    assert ("<html" in over, "hx-trigger" in over) == (False, False)
+    assert ("<html" in over, "every 2s" in over) == (False, False)
     assert f'hx-get="{address}&amp;page=1" hx-trigger="every 2s"' in running
+
+
+def test_found_orders_bring_their_form_along_for_there_may_be_new_symbols(
+    browser: Client, found: Panic
+) -> None:
+    address = f"/panics/{found.pk}/orders/?outcome=unknown"
+    alone = browser.get(address, headers={"HX-Request": "true"}).content.decode()
+
+    page = browser.get(address).content.decode()
+
+    assert re.findall(r'id="find"( hx-swap-oob="true")?', alone) == [' hx-swap-oob="true"']
+    assert re.findall(r'id="find"( hx-swap-oob="true")?', page) == [""]
+    assert '<option value="unknown" selected>' in alone
+
+
+def test_found_orders_lead_nobody_to_the_login_in_the_middle_of_a_page(client: Client, found: Panic) -> None:
+    address = f"/panics/{found.pk}/orders/?outcome=unknown"
+
+    alone, page = client.get(address, headers={"HX-Request": "true"}), client.get(address)
+
+    assert (alone.status_code, alone.content) == (401, b"")
+    assert page["Location"] == f"/login/?next={quote(address)}"
+
+
+def test_tally_leads_to_the_orders_of_each_outcome(browser: Client, found: Panic) -> None:
+    page = text(browser.get(f"/panics/{found.pk}/"))
+
+    told = set(re.findall(rf'data-find href="/panics/{found.pk}/orders/\?outcome=(\w+)"', page))
+    assert told == set(Outcome.values)
+
+
+def test_sweep_with_more_orders_than_rows_leads_to_where_they_are_found(
+    browser: Client, found: Panic
+) -> None:
+    beta = found.sweeps.get(account__name="beta")
+
+    page = text(browser.get(f"/panics/{found.pk}/?all={beta.pk}"))
+
+    table = page.partition("Orders of beta")[2].partition("</table>")[0]
+    assert table.partition("<tbody")[2].count("<tr") == 100 + 1  # and the line below them
+    assert f'href="/panics/{found.pk}/orders/?account=beta" data-find>find among all 120</a>' in table
+
+
+def test_panic_page_folds_the_least_bad_of_many_sweeps(browser: Client) -> None:
+    panic = make_panic()
+    for number in range(35):
+        make_sweep(panic, make_account(f"clear-{number:02}"), State.CLEAR)
+    make_sweep(panic, make_account("bad"), State.NOT_CLEAR)
+    last = panic.sweeps.get(account__name="clear-34")
+
+    def folded(query: str) -> list[str]:
+        page = text(browser.get(f"/panics/{panic.pk}/?{query}"))
+        return re.findall(r'class="sweep" hidden[^>]*data-name="([^"]+)"', page)
+
+    assert folded("") == [f"clear-{number:02}" for number in range(29, 35)]
+    assert folded(f"sweep={last.pk}") == [f"clear-{number:02}" for number in range(29, 34)]
+    assert (folded("rows=all"), folded("record=1")) == ([], [])
 
 
 def test_orders_of_a_panic_that_is_not_there_are_not_found(browser: Client) -> None:

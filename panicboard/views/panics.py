@@ -3,8 +3,9 @@
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.contrib.auth.decorators import permission_required
+from django.contrib.auth.decorators import login_not_required, permission_required
 from django.contrib.auth.models import User
+from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils.timezone import now as utc_now
@@ -15,14 +16,20 @@ from panicboard import countdowns, order_table, panic_state, panics, record
 from panicboard.forms import ReasonForm, ReleaseForm
 from panicboard.fragments import MOST_OPEN
 from panicboard.models import Panic, SweptOrder
-from panicboard.order_table import OrderTable
+from panicboard.order_table import ON_PAGE, ON_PAPER, OrderTable
 from panicboard.panic_state import PanicPage, SweepRow
 from panicboard.views.replies import go
+
+#: So many sweeps have a row that is not folded away, besides those that are bad.
+MOST_ROWS = 30
 
 
 @require_safe
 def panic(request: HttpRequest, pk: int) -> HttpResponse:
-    """One panic. `?sweep=` and `?all=` open the orders of sweeps; `?record=1` opens all, to be printed."""
+    """One panic. `?sweep=` and `?all=` open the orders of sweeps, `?rows=all` shows every sweep.
+
+    `?record=1` does all of that, to be printed.
+    """
     return _page(request, pk)
 
 
@@ -69,13 +76,17 @@ def release(request: HttpRequest, pk: int) -> HttpResponse:
     return go(request, found.get_absolute_url())
 
 
+@login_not_required  # htmx would follow the way to the login, and put that page where the orders were
 @never_cache
 @require_safe
 def orders(request: HttpRequest, pk: int) -> HttpResponse:
     """The orders of one panic that match `outcome`, `symbol` and `account`, a `page` at a time.
 
-    A page; or its table alone, for htmx.
+    A page; or its table alone, for htmx, which gets 401 without a login.
     """
+    alone = bool(request.headers.get("HX-Request"))
+    if not request.user.is_authenticated:
+        return HttpResponse(status=401) if alone else redirect_to_login(request.get_full_path())
     found = get_object_or_404(Panic, pk=pk)
     chosen = {name: request.GET.get(name, "") for name in ("outcome", "symbol", "account")}
     number = request.GET.get("page", "")
@@ -84,10 +95,10 @@ def orders(request: HttpRequest, pk: int) -> HttpResponse:
         "found": order_table.find(found, utc_now(), page=page, **chosen),
         "chosen": chosen,
         "outcomes": SweptOrder.Outcome.choices,
+        "alone": alone,
         "page": "panic",
         "query": urlencode({name: value for name, value in chosen.items() if value}),
     }
-    alone = request.headers.get("HX-Request")
     return render(request, "partials/found_orders.html" if alone else "panic_orders.html", context)
 
 
@@ -109,9 +120,14 @@ def _page(request: HttpRequest, pk: int, status: int = 200, **more: str) -> Http
     except Panic.DoesNotExist:
         raise Http404(f"There is no panic {pk}.") from None
     printing = bool(request.GET.get("record"))
+    all_rows = printing or request.GET.get("rows") == "all"
+    sweeps = _sweeps(request, page, everything=printing, all_rows=all_rows)
     context = {
         "panic": page,
-        "sweeps": _sweeps(request, page, everything=printing),
+        "sweeps": sweeps,
+        "folded": sum(folded for _, _, folded in sweeps),
+        "most_rows": MOST_ROWS,
+        "all_rows": all_rows,
         "record": printing,
         "now": now,
         "page": "panic",
@@ -121,23 +137,28 @@ def _page(request: HttpRequest, pk: int, status: int = 200, **more: str) -> Http
 
 
 def _sweeps(
-    request: HttpRequest, page: PanicPage, *, everything: bool
-) -> list[tuple[SweepRow, OrderTable | None]]:
-    """Each sweep with the table of its orders, where that is open: the worst one's, if none is named."""
+    request: HttpRequest, page: PanicPage, *, everything: bool, all_rows: bool
+) -> list[tuple[SweepRow, OrderTable | None, bool]]:
+    """Each sweep with the table of its orders, where that is open: the worst one's, if none is named.
+
+    And whether its row is folded away: those of the least bad ones, where there are many.
+    """
     short, full = set(request.GET.getlist("sweep")), set(request.GET.getlist("all"))
     opened = {row.pk for row in page.sweeps if str(row.pk) in short | full} or {
         row.pk for row in page.sweeps[:1]
     }
     shown = set(sorted(opened)[:MOST_OPEN])
-    return [
-        (
-            row,
-            order_table.read(row.pk, full=everything or str(row.pk) in full)
-            if everything or row.pk in shown
-            else None,
-        )
-        for row in page.sweeps
-    ]
+    most = ON_PAPER if everything else ON_PAGE
+
+    def table(row: SweepRow) -> OrderTable | None:
+        if not everything and row.pk not in shown:
+            return None
+        return order_table.read(row.pk, full=everything or str(row.pk) in full, most=most)
+
+    def is_folded(place: int, row: SweepRow) -> bool:
+        return place >= MOST_ROWS and not (all_rows or row.is_bad or row.pk in shown)
+
+    return [(row, table(row), is_folded(place, row)) for place, row in enumerate(page.sweeps)]
 
 
 def _sentence(form: ReasonForm | ReleaseForm) -> str:

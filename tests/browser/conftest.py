@@ -23,6 +23,8 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.waiting import until
+
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = (
     "--no-sandbox",
@@ -35,6 +37,9 @@ FLAGS = (
 )
 PASSWORD = "panic-demo"
 WAIT_S = 90
+
+
+RISK_MANAGER = "risk.desk1"
 
 
 class Bare:
@@ -151,8 +156,10 @@ class Firm(Bare):
         reply = requests.get(f"{self.venue}/simulator/book", params={"open": "1", **of}, timeout=30)
         return reply.json()["orders"]
 
-    def open_orders(self) -> int:
-        return len(self.book())
+    def open_orders(self, account: str = "", symbol: str = "") -> int:
+        """How many these are: all, or those of an account and a symbol."""
+        mine = self.book(account=account) if account else self.book()
+        return sum(symbol in ("", order["symbol"]) for order in mine)
 
     def make_wall(self, name: str) -> str:
         """Make a wall in the admin. Returns its path, as the administrator is shown it."""
@@ -199,6 +206,20 @@ class Firm(Bare):
         assert reply.ok, reply.text
         return reply.json()
 
+    def web(self) -> int:
+        """The web process, as it is now."""
+
+        def find() -> int:
+            return next((pid for pid, line in self._children() if "uvicorn" in line), 0)
+
+        return until(find, "the web process")
+
+    def end_every_login(self) -> None:
+        """What an administrator does who wants everybody to sign in again."""
+        with closing(sqlite3.connect(self.database, timeout=20)) as database:
+            database.execute("DELETE FROM django_session")
+            database.commit()
+
     def wait_until_clear(self) -> None:
         self.wait(lambda: self.one("SELECT COUNT(*) FROM panicboard_sweep WHERE state != 'clear'") == 0)
 
@@ -212,13 +233,18 @@ class Firm(Bare):
         )
 
 
-def sign_in(page: Page, url: str, name: str = "risk.desk1") -> None:
+def sign_in(page: Page, url: str, user: str = RISK_MANAGER) -> None:
     """Sign one of the demo's people in, and stay on the board."""
     page.goto(f"{url}/login/")
-    page.locator("input[name=username]").fill(name)
+    fill_in_login(page, user)
+    page.wait_for_url(f"{url}/")
+
+
+def fill_in_login(page: Page, user: str = RISK_MANAGER) -> None:
+    """Fill in the login that the page shows."""
+    page.locator("input[name=username]").fill(user)
     page.locator("input[name=password]").fill(PASSWORD)
     page.locator("input[name=password]").press("Enter")
-    page.wait_for_url(f"{url}/")
 
 
 @pytest.fixture(scope="session")
@@ -254,14 +280,14 @@ def bare(tmp_path: Path) -> Iterator[Bare]:
 
 @pytest.fixture
 def signed_in(chromium: Browser, firm: Firm) -> Iterator[Callable[..., Page]]:
-    """Open a page on which a risk manager (or `name`) is signed in; options are those of a browser context.
+    """Open a page on which a risk manager (or `user`) is signed in; options are those of a browser context.
 
     `scripts` run in every page before any of its own; `url` is where the product is seen from, if not itself.
     """
     contexts = []
 
     def open_page(
-        scripts: Sequence[str] = (), url: str = "", name: str = "risk.desk1", **options: object
+        scripts: Sequence[str] = (), url: str = "", user: str = RISK_MANAGER, **options: object
     ) -> Page:
         url = url or firm.url
         context = chromium.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
@@ -270,7 +296,7 @@ def signed_in(chromium: Browser, firm: Firm) -> Iterator[Callable[..., Page]]:
             context.add_init_script(script)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
-        sign_in(page, url, name)
+        sign_in(page, url, user)
         return page
 
     errors: list[str] = []

@@ -7,8 +7,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Firm
+from tests.browser.holding import HOLD_MS, hold_stop
 from tests.browser.test_drill import begin_drill
-from tests.browser.test_press import HOLD_MS, hold_stop
 
 PAGES = (
     "/",

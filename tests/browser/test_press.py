@@ -6,15 +6,7 @@ from collections.abc import Callable
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Firm
-
-HOLD_MS = 1300  # the global stop wants 1,000
-
-
-def hold_stop(page: Page, ms: int) -> None:
-    page.locator("#stop button.press").hover()
-    page.mouse.down()
-    page.wait_for_timeout(ms)
-    page.mouse.up()
+from tests.browser.holding import HOLD_MS, hold_stop
 
 
 def test_held_press_takes_every_order_to_its_outcome_without_a_reload(page: Page, firm: Firm) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Firm
-from tests.browser.test_press import HOLD_MS, hold_stop
+from tests.browser.holding import HOLD_MS, hold_stop
 from tests.waiting import until
 
 #: Takes down every tone that is played.

@@ -122,7 +122,7 @@ def test_act_that_gets_no_answer_does_not_end_in_silence(page: Page, firm: Firm)
 
 
 def test_viewer_reads_the_board_and_is_told_whom_to_ask(signed_in: Callable[..., Page], firm: Firm) -> None:
-    page = signed_in(name="viewer")
+    page = signed_in(user="viewer")
     expect(page.locator("#stop")).to_contain_text("VIEW ONLY")
     expect(page.locator("#board tr.acc")).to_have_count(firm.accounts)
 

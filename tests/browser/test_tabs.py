@@ -6,8 +6,8 @@ from collections.abc import Callable
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Firm
+from tests.browser.holding import HOLD_MS, hold_stop
 from tests.browser.reverse_proxy import STREAM, Proxy
-from tests.browser.test_press import HOLD_MS, hold_stop
 from tests.waiting import until
 
 pytest_plugins = ["tests.browser.reverse_proxy"]

@@ -7,8 +7,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.conftest import Firm
+from tests.browser.holding import HOLD_MS, hold_stop
 from tests.browser.reverse_proxy import Proxy
-from tests.browser.test_press import HOLD_MS, hold_stop
 
 pytest_plugins = ["tests.browser.reverse_proxy"]
 
