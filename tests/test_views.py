@@ -278,7 +278,10 @@ def test_press_in_two_steps(browser: Client) -> None:
     assert token
     response = browser.post("/panics/", {**scope, "armed": token[1]})
 
-    assert ("Arm</button>" in first, "CONFIRM: cancel account alpha" in second) == (True, True)
+    assert (
+        ">Arm, to be confirmed within 10 s</button>" in first,
+        "CONFIRM: cancel account alpha" in second,
+    ) == (True, True)
     assert response["Location"] == f"/panics/{Panic.objects.get().pk}/"
     assert Panic.objects.get().held_ms is None
 
