@@ -29,7 +29,9 @@ BUSY_S, BUSY_AT_MOST_S, QUIET_S = 0.05, 0.25, 1.0
 #: Sending to one viewer takes so long of the one thread that sends; between two readings it gets twice that.
 SEND_S = 0.0001
 #: How often it is asked between two readings whether anything happened.
-LOOK_EVERY_S = 0.02
+LOOK_EVERY_S = 0.01
+#: What is written down together comes in several commits, one right after the other: all are awaited.
+SETTLE_S = 0.005
 CLOSE_CONNECTIONS_S = 30.0
 #: For this long the notice line tells of trouble that is over.
 TELL_OF_TROUBLE = timedelta(seconds=30)
@@ -198,6 +200,7 @@ class Broadcaster:
         while (left_s := until - time.monotonic()) > 0 and not self._wake.wait(min(LOOK_EVERY_S, left_s)):
             try:
                 if renderer.has_news():
+                    self._wake.wait(SETTLE_S)
                     return
             except Exception:  # whatever it is, the reading that comes now tells of it
                 return

@@ -220,15 +220,17 @@ function hearEvent({ name, data }) {
   else if (name === "tick") { time.hear(JSON.parse(data)); paint(); }
   else leave();
 }
-// Many may come at once: they are put in together, so that the page is laid out once for all of them.
-const SWAP_MS = 20;
-let fragments = [], swaps = 0;
+// Many may come at once: they are put in together, so that the page is laid out once for all of them. The first
+// after a while do not wait for others but for what came with them.
+const SWAP_MS = 20, FIRST_MS = 1;
+let fragments = [], swaps = 0, swappedAt = 0;
 function swap(brought) {
   fragments.push(...brought);
-  swaps ||= setTimeout(swapAll, SWAP_MS);
+  swaps ||= setTimeout(swapAll, performance.now() - swappedAt > 2 * SWAP_MS ? FIRST_MS : SWAP_MS);
 }
 function swapAll() {
   const brought = fragments;
+  swappedAt = performance.now();
   [fragments, swaps] = [[], 0];
   for (const html of brought) {
     const [, account] = html.match(/id="account-(\d+)-state"/) || [];

@@ -157,6 +157,7 @@ def _with_viewers(page: Page, board: Board, pid: int, sweep: Sweep) -> Iterator[
     took = [at - committed[mark] for mark, at in viewers.arrived if mark in committed]
     assert len(took) >= 0.9 * VIEWERS * COMMITS, f"{len(took)} arrivals"
     waits = page.evaluate("window.waits")
+    yield _figure(f"commit_to_{VIEWERS}_viewers_p50", statistics.median(took), "ms", WANTED["viewers"])
     yield _figure(f"commit_to_{VIEWERS}_viewers_p99", _at(took, 0.99), "ms", WANTED["viewers"])
     yield _figure(f"web_cpu_with_{VIEWERS}_viewers", 100 * cores, "%", WANTED["cpu"])
     yield _figure(f"press_to_feedback_with_{VIEWERS}_p95", _at(waits, 0.95), "ms", WANTED["press"])
