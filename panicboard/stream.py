@@ -107,7 +107,8 @@ class Frames:
             batch = viewer.take()
             frame = batch.frame(_written) if batch else ""
             if clock() >= tick_at - (TICK_WITH_S if frame else 0):
-                frame += _event("tick", json.dumps(broadcaster.tick()))
+                # Before the others: what it says of the time is as old as it is late.
+                frame = _event("tick", json.dumps(broadcaster.tick())) + frame
                 tick_at = clock() + TICK_S
             if frame:
                 yield frame

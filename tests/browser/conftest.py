@@ -46,6 +46,8 @@ class Bare:
     """One `manage.py up` with its own files, as it is right after the installation: nobody's accounts."""
 
     options: Sequence[str] = ()
+    #: Whether a test did more with it than any person who looks at it does.
+    _touched = False
 
     def __init__(self, var: Path) -> None:
         self._var = var
@@ -78,6 +80,7 @@ class Bare:
 
     def manage(self, *arguments: str, **environment: str) -> str:
         """Run one of its commands. Returns what it says."""
+        self._touched = True
         argv = [sys.executable, str(ROOT / "manage.py"), *arguments]
         ran = subprocess.run(
             argv, env={**self._environment, **environment}, capture_output=True, text=True, timeout=WAIT_S
@@ -97,6 +100,7 @@ class Bare:
     @contextmanager
     def frozen(self, what: str) -> Iterator[None]:
         """Stand its processes whose command line has `what` still, as `kill -STOP` does."""
+        self._touched = True
         mine = [pid for pid, line in self._children() if what in line]
         assert mine, f"nothing of it runs {what}"
         try:
@@ -117,6 +121,7 @@ class Bare:
 
     def lose_database(self) -> None:
         """Put something that is no database where the database was."""
+        self._touched = True
         self.database.rename(self._var / "lost.sqlite3")
         self.database.mkdir()
 
@@ -150,6 +155,16 @@ class Firm(Bare):
         self.wait(lambda: self.one("SELECT COUNT(*) FROM panicboard_reading WHERE read_at IS NULL") == 0)
         self.orders = self.open_orders()
         self.accounts = self.one("SELECT COUNT(*) FROM panicboard_account")
+        self._was = self._now()
+
+    @property
+    def is_as_at_first(self) -> bool:
+        """Whether all that was done with it was looking, so that another test may have it."""
+        return not self._touched and self._process.poll() is None and self._now() == self._was
+
+    def _now(self) -> tuple[object, ...]:
+        acts = self.one("SELECT COUNT(*) FROM panicboard_auditentry")
+        return acts, self.open_orders(), sorted(pid for pid, _ in self._children())
 
     def book(self, **of: str) -> list[dict[str, Any]]:
         """The open orders that the venues hold, by their own books."""
@@ -188,6 +203,7 @@ class Firm(Bare):
 
     def _admin(self, path: str, **fields: object) -> str:
         """Post a form of the admin. Returns the page that came of it."""
+        self._touched = True
         with requests.Session() as session:
             session.trust_env = False
             session.get(f"{self.url}/login/", timeout=30)
@@ -202,12 +218,14 @@ class Firm(Bare):
 
     def control(self, method: str, what: str, **given: object) -> dict[str, Any]:
         """Have the simulated venues do something. Returns what they answer."""
+        self._touched = True
         reply = requests.request(method, f"{self.venue}/simulator/{what}", json=given, timeout=30)
         assert reply.ok, reply.text
         return reply.json()
 
     def web(self) -> int:
-        """The web process, as it is now."""
+        """The web process, as it is now: for whoever has something in mind with it."""
+        self._touched = True
 
         def find() -> int:
             return next((pid for pid, line in self._children() if "uvicorn" in line), 0)
@@ -216,6 +234,7 @@ class Firm(Bare):
 
     def end_every_login(self) -> None:
         """What an administrator does who wants everybody to sign in again."""
+        self._touched = True
         with closing(sqlite3.connect(self.database, timeout=20)) as database:
             database.execute("DELETE FROM django_session")
             database.commit()
@@ -261,18 +280,38 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of a fresh installation that ran once: each test's product begins with a copy of them."""
+    var = tmp_path_factory.mktemp("installed") / "var"
+    Bare(var).stop()
+    return var
+
+
+@pytest.fixture(scope="session")
+def looked_at() -> Iterator[list[Firm]]:
+    """The product that was only looked at, for the next test: nothing takes as long as starting it."""
+    waiting: list[Firm] = []
+    yield waiting
+    for firm in waiting:
+        firm.stop()
+
+
 @pytest.fixture
-def firm(tmp_path: Path) -> Iterator[Firm]:
+def firm(installed: Path, looked_at: list[Firm], tmp_path: Path) -> Iterator[Firm]:
     """The product with its demo: every account read, nothing pressed."""
-    firm = Firm(tmp_path / "var")
+    firm = looked_at.pop() if looked_at else Firm(shutil.copytree(installed, tmp_path / "var"))
     yield firm
-    firm.stop()
+    if firm.is_as_at_first:
+        looked_at.append(firm)
+    else:
+        firm.stop()
 
 
 @pytest.fixture
-def bare(tmp_path: Path) -> Iterator[Bare]:
+def bare(installed: Path, tmp_path: Path) -> Iterator[Bare]:
     """The product right after its installation: an administrator, and nothing else."""
-    bare = Bare(tmp_path / "bare")
+    bare = Bare(shutil.copytree(installed, tmp_path / "bare"))
     bare.make_administrator()
     yield bare
     bare.stop()
