@@ -1,12 +1,14 @@
 """What holds on every page: the stop is where it always is, nobody is shut out, motion can be had less of."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.browser.conftest import Firm
+from tests.browser.conftest import Firm, sign_in
 from tests.browser.holding import HOLD_MS, hold_stop
 from tests.browser.test_drill import begin_drill
 
@@ -30,28 +32,32 @@ WIDTHS = {1440: 900, 1024: 768, 390: 844}
 SERIOUS = {"serious", "critical"}
 
 
-@pytest.fixture
-def firm_in_a_panic(signed_in: Callable[..., Page], firm: Firm) -> Firm:
-    """A drill and a panic are over, so that every page has something to show; its accounts are latched."""
-    page = signed_in()
+@pytest.fixture(scope="module")
+def firm(chromium: Browser, installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Firm]:
+    """A drill and a panic are over, so that every page has something to show; its accounts are latched.
+
+    One for all tests here, which look at it.
+    """
+    firm = Firm(shutil.copytree(installed, tmp_path_factory.mktemp("firm") / "var"))
+    page = chromium.new_page(viewport={"width": 1440, "height": 900})
+    sign_in(page, firm.url)
     begin_drill(page, firm)
     firm.wait_until_drilled()
     page.goto(firm.url)
     hold_stop(page, HOLD_MS)
     page.wait_for_url("**/panics/1/")
     firm.wait_until_clear()
-    page.context.close()
-    return firm
+    page.close()
+    yield firm
+    firm.stop()
 
 
-def test_stop_is_at_the_same_place_on_every_page(
-    signed_in: Callable[..., Page], firm_in_a_panic: Firm
-) -> None:
+def test_stop_is_at_the_same_place_on_every_page(signed_in: Callable[..., Page], firm: Firm) -> None:
     for width, height in WIDTHS.items():
         page = signed_in(viewport={"width": width, "height": height})
         places = {}
         for path in PAGES:
-            page.goto(firm_in_a_panic.url + path)
+            page.goto(firm.url + path)
             button = page.locator("#stop button.press")
             expect(button).to_be_visible()
             places[path] = button.bounding_box()
@@ -60,12 +66,12 @@ def test_stop_is_at_the_same_place_on_every_page(
             assert all(abs(place[side] - first[side]) <= 1 for side in place), (width, path, place, first)
 
 
-def test_no_page_is_wider_than_its_screen(signed_in: Callable[..., Page], firm_in_a_panic: Firm) -> None:
+def test_no_page_is_wider_than_its_screen(signed_in: Callable[..., Page], firm: Firm) -> None:
     for width, height in WIDTHS.items():
         page = signed_in(viewport={"width": width, "height": height})
         wider = {}
         for path in PAGES:
-            page.goto(firm_in_a_panic.url + path)
+            page.goto(firm.url + path)
             found = page.evaluate("document.documentElement.scrollWidth")
             hidden = page.evaluate(
                 "[...document.querySelectorAll('.top > *, .sum dd')]"
@@ -82,16 +88,16 @@ def test_no_page_is_wider_than_its_screen(signed_in: Callable[..., Page], firm_i
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 390])
 def test_no_page_shuts_anybody_out(
-    signed_in: Callable[..., Page], firm_in_a_panic: Firm, scheme: str, width: int
+    signed_in: Callable[..., Page], firm: Firm, scheme: str, width: int
 ) -> None:
     page = signed_in(viewport={"width": width, "height": WIDTHS[width]}, color_scheme=scheme)
     found = []
-    for path in (*PAGES, firm_in_a_panic.make_wall("floor 3")):
-        page.goto(firm_in_a_panic.url + path)
+    for path in (*PAGES, firm.make_wall("floor 3")):
+        page.goto(firm.url + path)
         found += violations(page, path)
     page.context.clear_cookies()
     for path in WITHOUT_LOGIN:
-        page.goto(firm_in_a_panic.url + path)
+        page.goto(firm.url + path)
         found += violations(page, path)
 
     assert found == [], "\n".join(found)
@@ -113,11 +119,11 @@ def violations(page: Page, path: str) -> list[str]:
 
 
 def test_whoever_wants_less_motion_gets_none_that_runs_by_itself(
-    signed_in: Callable[..., Page], firm_in_a_panic: Firm
+    signed_in: Callable[..., Page], firm: Firm
 ) -> None:
     page = signed_in(reduced_motion="reduce")
-    for path in (*PAGES, firm_in_a_panic.make_wall("floor 3")):
-        page.goto(firm_in_a_panic.url + path)
+    for path in (*PAGES, firm.make_wall("floor 3")):
+        page.goto(firm.url + path)
         running = page.evaluate(
             "document.getAnimations().filter(a => a.playState === 'running').map(a => a.animationName)"
         )
