@@ -163,8 +163,8 @@ class Firm(Bare):
         return not self._touched and self._process.poll() is None and self._now() == self._was
 
     def _now(self) -> tuple[object, ...]:
-        acts = self.one("SELECT COUNT(*) FROM panicboard_auditentry")
-        return acts, self.open_orders(), sorted(pid for pid, _ in self._children())
+        rows = [self.one(f"SELECT COUNT(*) FROM panicboard_{table}") for table in ("auditentry", "account")]
+        return *rows, self.open_orders(), sorted(pid for pid, _ in self._children())
 
     def book(self, **of: str) -> list[dict[str, Any]]:
         """The open orders that the venues hold, by their own books."""
@@ -234,9 +234,15 @@ class Firm(Bare):
 
     def end_every_login(self) -> None:
         """What an administrator does who wants everybody to sign in again."""
+        with self.writing() as database:
+            database.execute("DELETE FROM django_session")
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Its database, to write what no page would."""
         self._touched = True
         with closing(sqlite3.connect(self.database, timeout=20)) as database:
-            database.execute("DELETE FROM django_session")
+            yield database
             database.commit()
 
     def wait_until_clear(self) -> None:

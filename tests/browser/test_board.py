@@ -1,8 +1,6 @@
 """The board in a real browser: accounts that are folded away, and come when there is something to see."""
 
 import re
-import sqlite3
-from contextlib import closing
 
 from playwright.sync_api import Page, expect
 
@@ -14,7 +12,7 @@ SHOWN = 4
 
 def fill_kestrel(firm: Firm, count: int) -> None:
     """So many more accounts of one desk, as its market maker is and as that was last read."""
-    with closing(sqlite3.connect(firm.database, timeout=20)) as database:
+    with firm.writing() as database:
 
         def copied(table: str, *but: str) -> str:
             columns = [row[1] for row in database.execute(f"PRAGMA table_info({table})")]
@@ -35,7 +33,6 @@ def fill_kestrel(firm: Firm, count: int) -> None:
                 f"SELECT last_insert_rowid(), '2999-01-01', {read} FROM panicboard_reading "
                 f"WHERE account_id = {like}"
             )
-        database.commit()
 
 
 def desk(page: Page):  # type: ignore[no-untyped-def]
@@ -67,13 +64,12 @@ def test_folded_account_that_needs_somebody_comes_by_itself(page: Page, firm: Fi
     expect(desk(page).locator("tr.acc")).to_have_count(SHOWN)
     folded = desk(page).locator("tr.quiet li:not([hidden])").first.inner_text().split()[0]
 
-    with closing(sqlite3.connect(firm.database, timeout=20)) as database:
+    with firm.writing() as database:
         database.execute(
             "UPDATE panicboard_reading SET failure = 'HTTP 401', failing_since = read_at, "
             "due_at = '2999-01-01' WHERE account_id = (SELECT id FROM panicboard_account WHERE name = ?)",
             [folded],
         )
-        database.commit()
 
     row = desk(page).locator("tr.acc", has_text=folded)
     expect(row).to_be_visible(timeout=15_000)
