@@ -126,6 +126,7 @@ class Bare:
         self.database.mkdir()
 
     def stop(self) -> None:
+        self._touched = True
         if self._process.poll() is not None:
             return
         self._process.send_signal(signal.SIGINT)

@@ -52,6 +52,12 @@ def firm(chromium: Browser, installed: Path, tmp_path_factory: pytest.TempPathFa
     firm.stop()
 
 
+@pytest.fixture(scope="module")
+def wall(firm: Firm) -> str:
+    """The path of a wall."""
+    return firm.make_wall("floor 3")
+
+
 def test_stop_is_at_the_same_place_on_every_page(signed_in: Callable[..., Page], firm: Firm) -> None:
     for width, height in WIDTHS.items():
         page = signed_in(viewport={"width": width, "height": height})
@@ -88,11 +94,11 @@ def test_no_page_is_wider_than_its_screen(signed_in: Callable[..., Page], firm: 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 390])
 def test_no_page_shuts_anybody_out(
-    signed_in: Callable[..., Page], firm: Firm, scheme: str, width: int
+    signed_in: Callable[..., Page], firm: Firm, wall: str, scheme: str, width: int
 ) -> None:
     page = signed_in(viewport={"width": width, "height": WIDTHS[width]}, color_scheme=scheme)
     found = []
-    for path in (*PAGES, firm.make_wall("floor 3")):
+    for path in (*PAGES, wall):
         page.goto(firm.url + path)
         found += violations(page, path)
     page.context.clear_cookies()
@@ -119,10 +125,10 @@ def violations(page: Page, path: str) -> list[str]:
 
 
 def test_whoever_wants_less_motion_gets_none_that_runs_by_itself(
-    signed_in: Callable[..., Page], firm: Firm
+    signed_in: Callable[..., Page], firm: Firm, wall: str
 ) -> None:
     page = signed_in(reduced_motion="reduce")
-    for path in (*PAGES, firm.make_wall("floor 3")):
+    for path in (*PAGES, wall):
         page.goto(firm.url + path)
         running = page.evaluate(
             "document.getAnimations().filter(a => a.playState === 'running').map(a => a.animationName)"
